@@ -1,0 +1,42 @@
+# Two commands suffice on a machine with Python 3.10 to 3.13 and make:
+#   make test    install, then all tests: units, notebooks
+#   make train   install, then the full run on the embedded faces with two towers; the result is out.ipynb
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test book bench requirements clean
+
+help:
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, book, bench, requirements, clean'
+
+install: $(INSTALLED)
+
+# The stamp makes a second make install nothing; a change of the pins makes it install again.
+$(INSTALLED): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+train: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" papermill book/train.ipynb out.ipynb -p gpus 2
+
+test: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval
+
+book: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build book/ -W -n --keep-going
+
+bench: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks.run
+
+# Writes the exact versions of everything, for Python 3.10 to 3.13, without addresses.
+requirements:
+	uv pip compile pyproject.toml --universal --python-version 3.10 --extra book --extra test --no-annotate --no-header -o requirements.txt
+
+clean:
+	rm -rf $(VENV) _build out*.ipynb

@@ -1,0 +1,187 @@
+"""The settings of a training run: what there is to choose, what is allowed, and what follows from what."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from glo_lib.codes import CODE_INITS
+from glo_lib.decoder import IMAGE_SIZES, image_size_of, num_filters_for
+from glo_lib.losses import LOSSES
+from glo_lib.projection import PROJECTIONS
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+SCHEDULES = ("cosine", "constant")
+# What may change between two sittings of one run: how long it goes on, and how often it reports.
+CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds"})
+
+
+def _setting(default: Any, meaning: str, allowed: tuple = (), least: float | None = None, above: float | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "allowed": allowed, "least": least, "above": above})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run, checked when they are made.
+
+    The defaults train on the embedded faces within five minutes on two CPU cores. `describe` says what each setting means.
+
+    Raises:
+        ValueError: a setting that is not allowed; the message says which, what was given and what is allowed.
+
+    Example:
+        >>> TrainConfig(image_size=128).num_filters
+        (256, 128, 64, 64, 32)
+        >>> TrainConfig(gpus=0)
+        Traceback (most recent call last):
+        ValueError: gpus is 0; it must be a whole number of at least 1 (number of towers, one on each device)
+    """
+
+    data_dir: str = _setting("", "folder or zip archive of images; empty: the embedded faces")
+    num_samples: int = _setting(0, "number of images, the first in sorted order; 0: all of them (4,096 embedded faces)", least=0)
+    tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side")
+    image_size: int = _setting(64, "pixels a side", allowed=IMAGE_SIZES)
+    num_dims: int = _setting(100, "dimensions d of the latent codes", least=1)
+    num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
+    kernel_size: int = _setting(3, "side of the decoder's kernels, in pixels", least=2)
+    loss: str = _setting("mse", "reconstruction loss", allowed=tuple(LOSSES))
+    projection: str = _setting("sphere", "set that the codes are projected to", allowed=tuple(PROJECTIONS))
+    code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
+    gpus: int = _setting(1, "number of towers, one on each device", least=1)
+    batch_size: int = _setting(64, "images per step and tower", least=1)
+    learning_rate: float = _setting(2e-3, "Adam's rate for the decoder", above=0)
+    code_learning_rate: float = _setting(0.1, "row-wise Adam's rate for the codes", above=0)
+    schedule: str = _setting("cosine", "both rates over the run: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
+    average_decay: float = _setting(0.9995, "decay of the average of the decoder's weights, made when there are several towers", least=0)
+    num_epochs: int = _setting(400, "visits to every image", least=1)
+    max_seconds: float = _setting(180.0, "most seconds of training, if the epochs are not done before; 0: no limit", least=0)
+    precision: str = _setting("auto", "numbers of the matrix products; auto: bfloat16 where the CPU has units for it", allowed=PRECISIONS)
+    seed: int = _setting(0, "of weights, codes and order of the images", least=0)
+    run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
+    summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
+    checkpoint_seconds: int = _setting(600, "seconds between two checkpoints", least=1)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = _checked(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        if not self.num_filters:
+            object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
+        if image_size_of(self.num_filters) != self.image_size:
+            raise ValueError(
+                f"num_filters is {'-'.join(map(str, self.num_filters))}, which draws {image_size_of(self.num_filters)} pixels a side, "
+                f"and image_size is {self.image_size}; give {int(math.log2(self.image_size // 4))} widths"
+            )
+        if self.average_decay >= 1:
+            raise ValueError(f"average_decay is {self.average_decay}; it must be below 1")
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "TrainConfig":
+        """Settings from a notebook's parameters, whose values may have come as text from a command line.
+
+        Args:
+            parameters: names and values; text is read as the setting's own type ("2", "1e-3", "true", "256-128-64-32").
+
+        Raises:
+            ValueError: a name that is not a setting, or a value that is not allowed.
+
+        Example:
+            >>> TrainConfig.from_parameters({"gpus": "2", "tight_crop": "true"}).gpus
+            2
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(parameters) - known)
+        if unknown:
+            raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}")
+        return cls(**parameters)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain values that JSON and YAML can hold; `from_parameters` reads them back."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
+
+    def num_steps(self, num_images: int) -> int:
+        """Steps of the whole run: every image is visited ``num_epochs`` times.
+
+        Example:
+            >>> TrainConfig(batch_size=32, gpus=2, num_epochs=3).num_steps(num_images=100)
+            5
+        """
+        return math.ceil(self.num_epochs * num_images / (self.batch_size * self.gpus))
+
+    def differences(self, other: "TrainConfig") -> list[str]:
+        """The settings in which two runs differ so that they cannot be one run, as lines "name: this, other"."""
+        return [
+            f"{name}: {value!r}, not {getattr(other, name)!r}"
+            for name, value in dataclasses.asdict(self).items()
+            if name not in CHANGEABLE and value != getattr(other, name)
+        ]
+
+
+def describe(config: TrainConfig) -> list[tuple[str, Any, str]]:
+    """(name, value, meaning) of every setting, in order."""
+    return [(field.name, getattr(config, field.name), field.metadata["meaning"]) for field in dataclasses.fields(config)]
+
+
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """The value in the type of the field's default; a `ValueError` that names the setting where that is not possible."""
+    kind, facts = type(field.default), field.metadata
+    try:
+        value = READERS[kind](value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})") from None
+    outside = (
+        (facts["allowed"] and value not in facts["allowed"])
+        or (facts["least"] is not None and not value >= facts["least"])
+        or (facts["above"] is not None and not value > facts["above"])
+    )
+    if outside:
+        raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})")
+    return value
+
+
+def _allowed(facts: Mapping[str, Any], kind: type) -> str:
+    if facts["allowed"]:
+        return f"allowed are {', '.join(map(str, facts['allowed']))}"
+    if kind is tuple:
+        return "it must be widths such as 256-128-64-32, each at least 1"
+    noun = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}[kind]
+    bound = f" of at least {facts['least']}" if facts["least"] is not None else ""
+    return f"it must be {noun}{bound}" + (f" above {facts['above']}" if facts["above"] is not None else "")
+
+
+def _read_bool(value: Any) -> bool:
+    words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+    word = str(value).strip().lower()
+    if word not in words:
+        raise ValueError
+    return words[word]
+
+
+def _read_int(value: Any) -> int:
+    if isinstance(value, bool) or (not isinstance(value, str) and value != int(value)):
+        raise ValueError
+    return int(value)
+
+
+def _read_float(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(float(value)):
+        raise ValueError
+    return float(value)
+
+
+def _read_str(value: Any) -> str:
+    if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+        raise ValueError
+    return str(value)
+
+
+def _read_widths(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = value.replace(",", "-").split("-") if value.strip() else ()
+    widths = tuple(_read_int(width) for width in value)
+    if any(width < 1 for width in widths):
+        raise ValueError
+    return widths
+
+
+READERS = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str, tuple: _read_widths}

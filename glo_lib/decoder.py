@@ -1,0 +1,138 @@
+"""The decoder: from a latent code to an image, by transposed convolutions in tf-slim.
+
+One VALID 4x4 transposed convolution makes a 4x4 map of the code; transposed convolutions of stride 2 double it until the image is there.
+This is the generator of DCGAN (Radford et al., 2016), with the widths and the kernel of the post.
+"""
+
+from collections.abc import Sequence
+
+from glo_lib.backend import tf
+from glo_lib.slim import slim
+
+IMAGE_SIZES = (32, 64, 128, 256)
+# The original experiment's widths for 128 pixels; the other sizes drop or add blocks at the fine end, where the maps are large.
+NUM_FILTERS = {
+    32: (256, 128, 64),
+    64: (256, 128, 64, 32),
+    128: (256, 128, 64, 64, 32),
+    256: (256, 128, 64, 64, 32, 16),
+}
+FIRST_SIZE = 4  # pixels a side after the first transposed convolution
+
+
+def decoder(
+    latent_z: tf.Tensor,
+    num_filters: Sequence[int],
+    kernel_size: int = 3,
+    channels: int = 3,
+    batch_norm_decay: float = 0.99,
+    is_training: bool = True,
+    reuse: bool | None = False,
+    outputs_collections: str | None = None,
+    scope: str = "decoder",
+) -> tf.Tensor:
+    """Decode latent codes into images.
+
+    Shapes, for a code of d = 100 dimensions and ``num_filters = (256, 128, 64, 64, 32)``::
+
+        (batch, 100) -> (batch, 4, 4, 256) -> (batch, 8, 8, 128) -> (batch, 16, 16, 64)
+                     -> (batch, 32, 32, 64) -> (batch, 64, 64, 32) -> (batch, 128, 128, 3)
+
+    Args:
+        latent_z: (batch, d) latent codes, projected.
+        num_filters: channels after each transposed convolution but the last; k widths give images of 4 * 2^k pixels a side.
+        kernel_size: side of the kernels of stride 2, in pixels (the post: 3).
+        channels: channels of the images.
+        batch_norm_decay: decay of the moving averages of batch normalization.
+        is_training: normalize with the statistics of the batch and collect updates of the moving averages in
+            ``tf.GraphKeys.UPDATE_OPS``; otherwise normalize with the moving averages.
+        reuse: use the variables which an earlier call made in the same scope; ``tf.compat.v1.AUTO_REUSE`` makes them when needed.
+        outputs_collections: name of a graph collection that receives the output of each layer.
+        scope: name of the variable scope.
+
+    Returns:
+        (batch, size, size, channels) images in [-1, 1], with ``size = 4 * 2**len(num_filters)``.
+
+    Raises:
+        ValueError: ``latent_z`` is not a matrix of known width, or there are no filters.
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     decoder(tf.zeros([8, 100]), num_filters=(256, 128, 64, 64, 32)).shape
+        TensorShape([8, 128, 128, 3])
+    """
+    _check_arguments(latent_z, num_filters, kernel_size)
+    with (
+        tf.compat.v1.variable_scope(scope, values=[latent_z], reuse=reuse),
+        slim.arg_scope(decoder_arg_scope(is_training, batch_norm_decay, outputs_collections)),
+        slim.arg_scope([slim.conv2d_transpose], stride=2, kernel_size=kernel_size),
+    ):
+        net = latent_z[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, d)
+        net = slim.conv2d_transpose(
+            net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
+        )  # (batch, 4, 4, num_filters[0])
+        for block, width in enumerate(num_filters[1:], start=2):
+            net = slim.conv2d_transpose(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
+        return slim.conv2d_transpose(
+            net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
+        )  # (batch, size, size, channels)
+
+
+def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):
+    """Defaults of the decoder's layers: Xavier weights, batch normalization with scale, ReLU.
+
+    Args:
+        is_training: see `decoder`.
+        batch_norm_decay: see `decoder`.
+        outputs_collections: see `decoder`.
+
+    Returns:
+        An arg scope, to be entered with ``slim.arg_scope``.
+    """
+    batch_norm_params = {"decay": batch_norm_decay, "scale": True, "is_training": is_training, "fused": True}
+    with slim.arg_scope(
+        [slim.conv2d_transpose],
+        weights_initializer=slim.xavier_initializer(),
+        activation_fn=tf.nn.relu,
+        normalizer_fn=slim.batch_norm,
+        normalizer_params=batch_norm_params,
+        outputs_collections=outputs_collections,
+    ) as scope:
+        return scope
+
+
+def num_filters_for(image_size: int) -> tuple[int, ...]:
+    """The decoder's widths for images of that size.
+
+    Args:
+        image_size: pixels a side: 32, 64, 128 or 256.
+
+    Raises:
+        ValueError: any other size.
+
+    Example:
+        >>> num_filters_for(128)
+        (256, 128, 64, 64, 32)
+    """
+    if image_size not in NUM_FILTERS:
+        raise ValueError(f"image_size is {image_size!r}; the decoder draws images of {', '.join(map(str, IMAGE_SIZES))} pixels a side")
+    return NUM_FILTERS[image_size]
+
+
+def image_size_of(num_filters: Sequence[int]) -> int:
+    """Pixels a side of the images that a decoder of these widths draws.
+
+    Example:
+        >>> image_size_of((256, 128, 64, 64, 32))
+        128
+    """
+    return FIRST_SIZE * 2 ** len(num_filters)
+
+
+def _check_arguments(latent_z: tf.Tensor, num_filters: Sequence[int], kernel_size: int) -> None:
+    if latent_z.shape.rank != 2 or latent_z.shape[1] is None:
+        raise ValueError(f"latent_z has shape {latent_z.shape}; the decoder takes (batch, d) with a known number d of dimensions")
+    if not num_filters or min(num_filters) < 1:
+        raise ValueError(f"num_filters is {tuple(num_filters)}; at least one width is needed, each a whole number from 1")
+    if kernel_size < 2:
+        raise ValueError(f"kernel_size is {kernel_size}; with a stride of 2 a kernel below 2 pixels leaves gaps")

@@ -1,0 +1,364 @@
+"""From image files to batches: ``{"image": (batch, height, width, channels) in [-1, 1], "index": (batch,)}``.
+
+The index is the image's position in the sorted list of files, and the row of its latent code. Two pipelines give the same dictionary:
+`get_inputs_queue`, the graph queues of the post, and `get_inputs_dataset`, which training uses: it reads images that
+`decode_images` has decoded once, in an order that is a pure function of (seed, step).
+"""
+
+import json
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from glo_lib.backend import tf
+from glo_lib.cache import cache_root, digest_of
+from glo_lib.images import is_plain_jpeg, list_images, read_image, refuse, unreadable
+
+__all__ = [
+    "DecodedImages",
+    "decode_images",
+    "get_inputs_dataset",
+    "get_inputs_queue",
+    "inputs_dataset",
+    "list_images",
+    "order_of_images",
+    "preprocess_inputs",
+]
+
+Inputs = dict[str, tf.Tensor]
+TIGHT_CROP = 108  # pixels: the face alone in CelebA's 178x218 aligned images
+CHUNK = 1024  # files decoded between two looks at what went wrong
+SLOW_TO_DECODE = 10_000  # images; below that a progress bar is more noise than news
+CHECKSUM_BYTES = 2**20
+CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
+DECODER_VERSION = 1  # part of every cache key: raise it when the decoded bytes change
+
+
+def preprocess_inputs(inputs: Inputs, tight_crop: bool = False, size: int = 128) -> Inputs:
+    """Crop the central square, resize it, and map it to [-1, 1].
+
+    Args:
+        inputs: ``image`` is (height, width, channels), uint8 in [0, 255] or float in [0, 1]; other entries pass unchanged.
+        tight_crop: crop 108 pixels (or the short side, if that is less) instead of the short side.
+        size: pixels a side of the result. Shrinking averages over the pixels that fall together, so that nothing aliases.
+
+    Returns:
+        A new dictionary; ``image`` is (size, size, channels) float32 in [-1, 1].
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     preprocess_inputs({"image": tf.zeros([218, 178, 3], tf.uint8)}, size=64)["image"].shape
+        TensorShape([64, 64, 3])
+    """
+    image = inputs["image"]
+    top, left, side = _central_square(tf.shape(image), tight_crop)
+    image = tf.image.convert_image_dtype(image[top : top + side, left : left + side], tf.float32)  # (side, side, channels)
+    return {**inputs, "image": _resize(image, size) * 2 - 1}
+
+
+def _central_square(shape: tf.Tensor, tight_crop: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    height, width = shape[0], shape[1]
+    side = tf.minimum(height, width)
+    side = tf.minimum(side, TIGHT_CROP) if tight_crop else side
+    return (height - side) // 2, (width - side) // 2, side
+
+
+def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    resized = tf.image.resize(image, [size, size], antialias=True)  # (size, size, channels)
+    resized.set_shape([size, size, image.shape[2]])
+    return resized
+
+
+def get_inputs_queue(
+    filenames: Sequence[str],
+    preprocess_inputs: Callable[[Inputs], Inputs] | None = None,
+    batch_size: int = 16,
+    num_threads: int = 1,
+    extension: str = "jpg",
+    channels: int = 3,
+    capacity: int = 800,
+    min_after_dequeue: int = 100,
+) -> Inputs:
+    """Batches of images and their indices from TensorFlow's graph queues, the pipeline of the post.
+
+    The post reads file names and indices from two queues, which drift apart as soon as several threads read: every code
+    then belongs to the wrong image. Here one queue holds pairs (file name, index), and a thread takes both at once.
+
+    The queues are filled by threads that have to be started in the session: ``tf.compat.v1.train.start_queue_runners``,
+    or a ``MonitoredTrainingSession``, which does it by itself.
+
+    Args:
+        filenames: image files; the position in this list is the index.
+        preprocess_inputs: function of the dictionary of one image; it must give ``image`` a known shape.
+            Default: `preprocess_inputs`, to 128 pixels.
+        batch_size: images per batch.
+        num_threads: threads that read and decode.
+        extension: "jpg", "jpeg" or "png".
+        channels: 3 for RGB, 1 for grey.
+        capacity: most images that wait in the shuffling queue.
+        min_after_dequeue: images that stay in it, so that batches are mixed; at most ``capacity - batch_size``.
+
+    Returns:
+        ``image``: (batch_size, height, width, channels) float32 in [-1, 1]; ``index``: (batch_size,) int32.
+
+    Raises:
+        ValueError: no files, an unknown extension, or a queue that could never fill.
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     get_inputs_queue(["a.jpg", "b.jpg"], batch_size=4)["image"].shape
+        TensorShape([4, 128, 128, 3])
+    """
+    decoders = {"jpg": tf.io.decode_jpeg, "jpeg": tf.io.decode_jpeg, "png": tf.io.decode_png}
+    if not len(filenames):
+        raise ValueError("filenames is empty; give at least one image file")
+    if extension.lower() not in decoders:
+        raise ValueError(f"extension is {extension!r}; allowed are {', '.join(map(repr, decoders))}")
+    if min_after_dequeue + batch_size > capacity:
+        raise ValueError(f"capacity is {capacity}; min_after_dequeue + batch_size = {min_after_dequeue + batch_size} must fit into it")
+    preprocess = preprocess_inputs or _preprocess_by_default
+    with tf.compat.v1.name_scope("inputs_queue"):
+        filename, index = tf.compat.v1.train.slice_input_producer(
+            [tf.constant(filenames), tf.range(len(filenames))], shuffle=False, capacity=capacity
+        )
+        image = decoders[extension.lower()](tf.io.read_file(filename), channels=channels)  # (height, width, channels)
+        inputs = preprocess({"image": image, "index": index})
+        return tf.compat.v1.train.shuffle_batch(
+            inputs, batch_size, capacity=capacity, min_after_dequeue=min_after_dequeue, num_threads=num_threads
+        )
+
+
+_preprocess_by_default = preprocess_inputs  # the argument of `get_inputs_queue` hides the function's name
+
+
+class DecodedImages(NamedTuple):
+    """Images decoded, cropped and resized once, as bytes in one memory-mapped file.
+
+    The operating system keeps as much of the file in memory as fits, and reads the rest from disk when it is asked for: one mechanism
+    for four thousand images and for two hundred thousand.
+
+    Attributes:
+        path: file of ``num_images * image_size * image_size * 3`` bytes.
+        num_images: N.
+        image_size: pixels a side.
+        filenames: the N files, by index.
+    """
+
+    path: Path
+    num_images: int
+    image_size: int
+    filenames: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, image_size, image_size, 3)."""
+        return self.num_images, self.image_size, self.image_size, 3
+
+    def array(self) -> np.ndarray:
+        """The images as a read-only, memory-mapped uint8 array (N, image_size, image_size, 3)."""
+        return np.memmap(self.path, np.uint8, mode="r", shape=self.shape)
+
+
+def decode_images(filenames: Sequence[str], image_size: int, tight_crop: bool = False, progress: bool = False) -> DecodedImages:
+    """Decode, crop and resize every file once, or find the cache of an earlier call.
+
+    Ordinary JPEG files are decoded and cropped in one step by TensorFlow, on all cores; whatever else is an image (PNG, 16-bit, rotated by
+    EXIF, ...) is read by Pillow. The cache is keyed by names, sizes and times of the files and by the geometry, is written
+    under a temporary name and renamed when whole, and is checked when it is opened: a damaged one is made anew.
+
+    Args:
+        filenames: image files; the position in this list is the index.
+        image_size: pixels a side.
+        tight_crop: see `preprocess_inputs`.
+        progress: show a progress bar.
+
+    Returns:
+        `DecodedImages`.
+
+    Raises:
+        ValueError: files that cannot be read, all of them counted, the first ten named with their reason.
+        FileNotFoundError: a file that is not there.
+    """
+    key = _cache_key(filenames, image_size, tight_crop)
+    decoded = DecodedImages(cache_root() / "images" / f"{key}.uint8", len(filenames), image_size, tuple(filenames))
+    if not _is_whole(decoded):
+        _build(decoded, tight_crop, progress)
+    return decoded
+
+
+def _cache_key(filenames: Sequence[str], image_size: int, tight_crop: bool) -> str:
+    parts: list[object] = [DECODER_VERSION, image_size, bool(tight_crop)]
+    for filename in filenames:
+        try:
+            facts = os.stat(filename)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{filename!r} is in the list of images, and there is no such file") from None
+        parts.append(f"{os.path.abspath(filename)}\t{facts.st_size}\t{facts.st_mtime_ns}")
+    return digest_of(*parts)
+
+
+def _is_whole(decoded: DecodedImages) -> bool:
+    """Whether the cache is there, has the size it should have, and holds the bytes that were written."""
+    try:
+        checksums = json.loads(decoded.path.with_suffix(".json").read_text())["crc32"]
+        if decoded.path.stat().st_size != np.prod(decoded.shape, dtype=np.int64):
+            return False
+        stride = max(1, len(checksums) // CHECKED_BLOCKS)
+        with open(decoded.path, "rb") as file:
+            for block in range(0, len(checksums), stride):
+                file.seek(block * CHECKSUM_BYTES)
+                if zlib.crc32(file.read(CHECKSUM_BYTES)) != checksums[block]:
+                    return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return len(checksums) == -(-int(np.prod(decoded.shape, dtype=np.int64)) // CHECKSUM_BYTES)
+
+
+def _build(decoded: DecodedImages, tight_crop: bool, progress: bool) -> None:
+    decoded.path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=decoded.path.parent, prefix="decoding-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _write_decoded(file, decoded, tight_crop, progress)
+        checksums = _checksums(partial)
+        # The images first: a description without its images is seen as incomplete, and so are images without one.
+        os.replace(partial, decoded.path)
+        description = Path(f"{partial}.json")
+        description.write_text(json.dumps({"shape": decoded.shape, "crc32": checksums}))
+        os.replace(description, decoded.path.with_suffix(".json"))
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _checksums(filename: str) -> list[int]:
+    with open(filename, "rb") as file:
+        return [zlib.crc32(block) for block in iter(lambda: file.read(CHECKSUM_BYTES), b"")]
+
+
+def _write_decoded(file, decoded: DecodedImages, tight_crop: bool, progress: bool) -> None:
+    filenames = decoded.filenames
+    quiet = not progress or len(filenames) < SLOW_TO_DECODE
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        decode = _chunk_decoder(session, decoded.image_size, tight_crop)
+        for start in tqdm(range(0, len(filenames), CHUNK), "decoding", unit=f"x{CHUNK}", disable=quiet, file=sys.stdout):
+            chunk = filenames[start : start + CHUNK]
+            try:
+                decode(chunk).tofile(file)
+            except (tf.errors.InvalidArgumentError, ValueError) as error:
+                # Which of them failed, TensorFlow does not say; and the reader wants all bad files named at once.
+                refuse(unreadable(filenames[start:]) or [f"in {chunk[0]!r} to {chunk[-1]!r}: {error}"])
+
+
+def _chunk_decoder(session: tf.compat.v1.Session, image_size: int, tight_crop: bool) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function from file names (n) to uint8 images (n, image_size, image_size, 3)."""
+    names = tf.compat.v1.placeholder(tf.string, [None])
+    pixels = tf.compat.v1.placeholder(tf.uint8, [None, None, 3])
+    dataset = tf.data.Dataset.from_tensor_slices(names)
+    dataset = dataset.map(lambda name: _decode_plain(name, image_size, tight_crop), num_parallel_calls=os.cpu_count())
+    iterator = tf.compat.v1.data.make_initializable_iterator(dataset.batch(64).prefetch(2))
+    next_batch = iterator.get_next()
+    odd_image = _to_bytes(preprocess_inputs({"image": pixels}, tight_crop, image_size)["image"])
+
+    def decode(chunk: Sequence[str]) -> np.ndarray:
+        plain = np.array([is_plain_jpeg(filename) for filename in chunk])
+        images = np.empty((len(chunk), image_size, image_size, 3), np.uint8)
+        where = np.flatnonzero(plain)
+        session.run(iterator.initializer, {names: [chunk[i] for i in where]})
+        for start in range(0, len(where), 64):
+            images[where[start : start + 64]] = session.run(next_batch)
+        for i in np.flatnonzero(~plain):
+            images[i] = session.run(odd_image, {pixels: read_image(chunk[i])})
+        return images
+
+    return decode
+
+
+def _decode_plain(filename: tf.Tensor, image_size: int, tight_crop: bool) -> tf.Tensor:
+    """`preprocess_inputs` of a JPEG file, of which only the central square is decoded; as bytes."""
+    contents = tf.io.read_file(filename)
+    top, left, side = _central_square(tf.io.extract_jpeg_shape(contents), tight_crop)
+    image = tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3)  # (side, side, 3)
+    return _to_bytes(_resize(tf.image.convert_image_dtype(image, tf.float32), image_size) * 2 - 1)
+
+
+def _to_bytes(image: tf.Tensor) -> tf.Tensor:
+    return tf.saturate_cast(tf.round((image + 1) * 127.5), tf.uint8)
+
+
+def order_of_images(positions: tf.Tensor, num_images: int, seed: int) -> tf.Tensor:
+    """The images at given positions of an endless stream that visits every image once an epoch, in a new order each time.
+
+    Position p is number p mod N of epoch p div N, and each epoch has a random permutation of its own (a keyed cipher on
+    0 ... N - 1). Nothing is stored and nothing is drawn: any position can be asked for, in any order, by any process.
+
+    Args:
+        positions: (n,) int64.
+        num_images: N.
+        seed: of the permutations.
+
+    Returns:
+        (n,) int64 indices in [0, N).
+    """
+    epochs = positions // num_images
+    keys = tf.stack([tf.fill(tf.shape(epochs), tf.constant(seed, tf.int64)), epochs, tf.zeros_like(epochs)], axis=1)  # (n, 3)
+    # The public tf.random.experimental.index_shuffle is this operation for one key; here each position has its epoch's key.
+    return tf.raw_ops.RandomIndexShuffle(index=positions % num_images, seed=keys, max_index=tf.constant(num_images - 1, tf.int64), rounds=4)
+
+
+def inputs_dataset(
+    decoded: DecodedImages, batch_size: int, seed: int = 0, start_step: int = 0, shard: int = 0, num_shards: int = 1
+) -> tf.data.Dataset:
+    """The stream of batches as a ``tf.data.Dataset`` of ``{"image": uint8, "index": int64}``; see `get_inputs_dataset`."""
+    if not 1 <= batch_size * num_shards <= decoded.num_images:
+        raise ValueError(
+            f"batch_size is {batch_size} for each of {num_shards} tower(s); with {decoded.num_images} images "
+            f"it can be 1 to {decoded.num_images // num_shards}"
+        )
+    if not 0 <= shard < num_shards:
+        raise ValueError(f"shard is {shard}; with {num_shards} shard(s) it can be 0 to {num_shards - 1}")
+
+    def batch(step: tf.Tensor) -> Inputs:
+        first = (step * num_shards + shard) * batch_size
+        index = order_of_images(first + tf.range(batch_size, dtype=tf.int64), decoded.num_images, seed)
+        # A memory-mapped constant: the file is neither read in nor copied, and gathering from it needs no Python.
+        images = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=decoded.shape, memory_region_name=str(decoded.path))
+        return {"image": tf.gather(images, index), "index": index}
+
+    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return steps.map(batch, num_parallel_calls=1, deterministic=True).prefetch(2)
+
+
+def get_inputs_dataset(
+    decoded: DecodedImages, batch_size: int = 16, seed: int = 0, start_step: int = 0, shard: int = 0, num_shards: int = 1
+) -> Inputs:
+    """Batches of images and their indices from ``tf.data``: the same dictionary as `get_inputs_queue`, and what training uses.
+
+    The batch of a step is a pure function of (seed, step): a run that resumes at step s starts the stream at s, and towers take
+    disjoint parts of what one tower with the larger batch would take. An epoch is the N positions of one permutation: batches
+    run across its end, no image is left out.
+
+    Args:
+        decoded: images, from `decode_images`.
+        batch_size: images per batch.
+        seed: of the order.
+        start_step: the step whose batch comes first.
+        shard: number of this tower, from 0.
+        num_shards: number of towers.
+
+    Returns:
+        ``image``: (batch_size, image_size, image_size, 3) float32 in [-1, 1]; ``index``: (batch_size,) int64.
+
+    Raises:
+        ValueError: a batch larger than the data, or a shard that does not exist.
+    """
+    dataset = inputs_dataset(decoded, batch_size, seed, start_step, shard, num_shards)
+    inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+    # Bytes travel to the device, floats are made there: a quarter of the traffic.
+    return {"image": tf.cast(inputs["image"], tf.float32) / 127.5 - 1, "index": inputs["index"]}

@@ -1,0 +1,219 @@
+"""Reconstruction losses: mean squared error, pairwise squared error, Laplacian pyramid.
+
+The text of the post says mean squared error (`get_glo_loss`), its training loop uses the pairwise squared error
+(`get_pairwise_loss`), and the paper trains with a Laplacian pyramid (`laplacian_pyramid_loss`). All three take images and
+reconstructions, (batch, height, width, channels) in [-1, 1], and return a scalar.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from glo_lib.backend import tf
+
+BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # the generating kernel of Burt and Adelson (1983), a = 3/8
+SMALLEST_LEVEL = 4  # pixels a side; below that the five taps of the kernel would reach over both edges
+
+
+def get_glo_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0) -> tf.Tensor:
+    """Mean squared error over all entries, the loss in the text of the post.
+
+    Args:
+        images: (batch, height, width, channels), in [-1, 1].
+        reconstructions: the same shape and range.
+        weight: factor of the loss.
+
+    Returns:
+        Scalar ``weight * mean((images - reconstructions)**2)``, in squared units of the range [-1, 1].
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     float(session.run(get_glo_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
+        1.0
+    """
+    _check_shapes(images, reconstructions)
+    return weight * tf.reduce_mean(tf.square(images - reconstructions))
+
+
+def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0) -> tf.Tensor:
+    """Mean pairwise squared error, the loss in the training loop of the post (Eigen et al., 2014, equation 2).
+
+    With the error e = reconstruction - image, it is the mean of (e_a - e_b)^2 over all pairs a != b of the n entries of one image,
+    averaged over the batch. A constant added to a whole image cancels in every difference: the loss cannot see it. Computed
+    in its closed form, 2 n / (n - 1) times the variance of e, which costs n operations instead of n^2.
+
+    Args:
+        images: (batch, height, width, channels), in [-1, 1].
+        reconstructions: the same shape and range.
+        weight: factor of the loss.
+
+    Returns:
+        Scalar; equal to ``tf.compat.v1.losses.mean_pairwise_squared_error``, without that function's cancellation in float32.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     float(session.run(get_pairwise_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
+        0.0
+    """
+    _check_shapes(images, reconstructions)
+    error = reconstructions - images
+    entries = error.shape[1:].num_elements()
+    centred = error - tf.reduce_mean(error, axis=[1, 2, 3], keepdims=True)
+    return weight * 2.0 * entries / (entries - 1) * tf.reduce_mean(tf.square(centred))
+
+
+def laplacian_pyramid_loss(
+    images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, levels: int | None = None
+) -> tf.Tensor:
+    """Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
+
+    Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1, where L_j is level j of the Laplacian pyramid and the last level
+    is what the band-pass levels leave, a small blurred image. Level j has 4^j times fewer entries than the image, so that
+    the weight 2^(2j) makes the *mean* error of each level count alike. Here the sum is divided by the number of entries of the image, which
+    makes it the plain sum of the levels' mean absolute errors: the same minimum, and a learning rate that suits one size suits another.
+
+    The pyramid is linear, hence L_j(x) - L_j(x') = L_j(x - x'): one pyramid of the difference is enough.
+
+    Args:
+        images: (batch, size, size, channels), in [-1, 1]; size a power of two, at least 8.
+        reconstructions: the same shape and range.
+        weight: factor of the loss.
+        levels: number of levels, the last blurred one included; default: as many as leave a last level of 4x4.
+
+    Returns:
+        Scalar, in units of the range [-1, 1].
+
+    Raises:
+        ValueError: the shapes differ, the images are not square, or they are too small for that many levels.
+
+    Example:
+        A constant difference is invisible in every band-pass level and counts once, in the last one.
+
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     loss = laplacian_pyramid_loss(tf.ones([1, 8, 8, 3]), tf.zeros([1, 8, 8, 3]))
+        ...     round(float(session.run(loss)), 6)
+        1.0
+    """
+    _check_shapes(images, reconstructions)
+    pyramid = laplacian_pyramid(images - reconstructions, levels)
+    return weight * tf.add_n([tf.reduce_mean(tf.abs(level)) for level in pyramid])
+
+
+def laplacian_pyramid(images: tf.Tensor, levels: int | None = None) -> list[tf.Tensor]:
+    """Laplacian pyramid of Burt and Adelson (1983): band-pass levels from fine to coarse, and last the small blurred image.
+
+    Each level is two matrix products (rows, then columns) with a small constant matrix that blurs and halves, and two with one that
+    doubles: the edges, where the image is mirrored, need no case of their own.
+
+    Args:
+        images: (batch, size, size, channels).
+        levels: number of levels, the last included; default: as many as leave a last level of 4x4.
+
+    Returns:
+        List of tensors (batch, size / 2^j, size / 2^j, channels), j = 0, 1, ...
+
+    Raises:
+        ValueError: images that are not square, or too small for that many levels.
+    """
+    size, levels = _check_pyramid(images, levels)
+    pyramid, current = [], images
+    for _ in range(levels - 1):
+        smaller = _apply_to_sides(current, _reduce_matrix(size))  # (batch, size / 2, size / 2, channels)
+        pyramid.append(current - _apply_to_sides(smaller, _expand_matrix(size)))
+        current, size = smaller, size // 2
+    return [*pyramid, current]
+
+
+def collapse_pyramid(pyramid: list[tf.Tensor]) -> tf.Tensor:
+    """The image that a Laplacian pyramid was made from: the inverse of `laplacian_pyramid`.
+
+    Args:
+        pyramid: levels from fine to coarse, as `laplacian_pyramid` returns them.
+
+    Returns:
+        (batch, size, size, channels).
+    """
+    image = pyramid[-1]
+    for level in reversed(pyramid[:-1]):
+        image = level + _apply_to_sides(image, _expand_matrix(level.shape[1]))
+    return image
+
+
+LOSSES: dict[str, Callable[..., tf.Tensor]] = {"mse": get_glo_loss, "mpse": get_pairwise_loss, "lap1": laplacian_pyramid_loss}
+
+
+def get_loss(name: str) -> Callable[..., tf.Tensor]:
+    """The loss function of that name.
+
+    Args:
+        name: ``"mse"``, ``"mpse"`` or ``"lap1"``.
+
+    Raises:
+        ValueError: there is no loss of that name.
+
+    Example:
+        >>> get_loss("mse") is get_glo_loss
+        True
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss is {name!r}; allowed are {', '.join(map(repr, LOSSES))}")
+    return LOSSES[name]
+
+
+def _check_shapes(images: tf.Tensor, reconstructions: tf.Tensor) -> None:
+    if not images.shape.is_compatible_with(reconstructions.shape):
+        raise ValueError(f"images have shape {images.shape} and reconstructions {reconstructions.shape}; they must be alike")
+
+
+def _check_pyramid(images: tf.Tensor, levels: int | None) -> tuple[int, int]:
+    height, width = images.shape[1:3]
+    if height != width or height < 2 * SMALLEST_LEVEL or height & (height - 1):
+        raise ValueError(f"images are {height}x{width} pixels; the pyramid takes squares of 8, 16, 32, 64, ... pixels a side")
+    most = int(np.log2(height // SMALLEST_LEVEL)) + 1
+    levels = most if levels is None else levels
+    if not 1 <= levels <= most:
+        raise ValueError(f"levels is {levels}; images of {height}x{height} pixels allow 1 to {most}")
+    return height, levels
+
+
+def _apply_to_sides(images: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """matrix @ image @ matrix.T for every channel of every image."""
+    out_size, size = matrix.shape
+    channels = images.shape[3]
+    rows = tf.reshape(images, (-1, size, size * channels))
+    rows = tf.matmul(np.broadcast_to(matrix, (1, out_size, size)).astype(np.float32), rows)  # (batch, out, size * channels)
+    columns = tf.reshape(rows, (-1, size * channels))
+    # The Kronecker product leaves the channels, which lie innermost in NHWC, where they are: no transposition.
+    columns = tf.matmul(columns, np.kron(matrix.T, np.eye(channels)).astype(np.float32))  # (batch * out, out * channels)
+    return tf.reshape(columns, (-1, out_size, out_size, channels))
+
+
+def _reduce_matrix(size: int) -> np.ndarray:
+    """(size / 2, size): blur with the binomial kernel and keep every second pixel; the image is mirrored at its edges."""
+    matrix = np.zeros((size // 2, size))
+    for row in range(size // 2):
+        for tap, value in zip(range(-2, 3), BINOMIAL, strict=True):
+            matrix[row, _mirror(2 * row + tap, size)] += value
+    return matrix
+
+
+def _expand_matrix(size: int) -> np.ndarray:
+    """(size, size / 2): put zeros between the pixels and blur; rows sum to one, so that a constant stays what it is."""
+    matrix = np.zeros((size, size // 2))
+    for row in range(size):
+        for tap, value in zip(range(-2, 3), 2 * BINOMIAL, strict=True):
+            if (row + tap) % 2 == 0:
+                matrix[row, _mirror((row + tap) // 2, size // 2)] += value
+    return matrix
+
+
+def _mirror(position: int, size: int) -> int:
+    """Reflection about the centre of the first and of the last pixel."""
+    position = abs(position)
+    return position if position < size else 2 * (size - 1) - position

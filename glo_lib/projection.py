@@ -1,0 +1,72 @@
+"""Keeping free latent codes on the unit sphere or in the unit ball.
+
+GLO learns one free latent code per training image; the only constraint on the codes is the set they are projected to before
+they are decoded. The paper (Bojanowski et al., 2018, section 2.1) projects to the unit ball, z / max(||z||, 1); the
+text of the post says "unit ball" too, but its code divides by the norm, which is the unit sphere. Both are here.
+"""
+
+from collections.abc import Callable
+
+from glo_lib.backend import tf
+
+# Below this squared norm a code has no direction that float32 could still tell; it is left at (almost) zero instead of becoming NaN.
+SMALLEST_SQUARED_NORM = 1e-12
+
+
+def project(z: tf.Tensor) -> tf.Tensor:
+    """Project latent codes onto the unit sphere, z / ||z||, as the code of the post does.
+
+    Args:
+        z: (batch, d) float tensor of latent codes.
+
+    Returns:
+        (batch, d) tensor of norm 1, row by row. The zero vector, which has no direction, stays zero, and its gradient is finite.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     session.run(project(tf.constant([[3.0, 4.0]]))).round(3).tolist()
+        [[0.6000000238418579, 0.800000011920929]]
+    """
+    return tf.math.l2_normalize(z, axis=1, epsilon=SMALLEST_SQUARED_NORM)
+
+
+def project_ball(z: tf.Tensor) -> tf.Tensor:
+    """Project latent codes onto the unit ball, z / max(||z||, 1), as the paper does.
+
+    A code inside the ball is left alone, one outside is moved to the nearest point of the ball, which lies on the sphere.
+
+    Args:
+        z: (batch, d) float tensor of latent codes.
+
+    Returns:
+        (batch, d) tensor of norm at most 1, row by row. The gradient at the zero vector is the identity.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     session.run(project_ball(tf.constant([[0.0, 0.5], [0.0, 2.0]]))).tolist()
+        [[0.0, 0.5], [0.0, 1.0]]
+    """
+    squared_norm = tf.reduce_sum(tf.square(z), axis=1, keepdims=True)  # (batch, 1)
+    # The maximum is taken before the root: the root's gradient at zero is infinite.
+    return z * tf.math.rsqrt(tf.maximum(squared_norm, 1.0))
+
+
+PROJECTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"sphere": project, "ball": project_ball}
+
+
+def get_projection(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The projection of that name.
+
+    Args:
+        name: ``"sphere"`` or ``"ball"``.
+
+    Raises:
+        ValueError: there is no projection of that name.
+
+    Example:
+        >>> get_projection("sphere") is project
+        True
+    """
+    if name not in PROJECTIONS:
+        raise ValueError(f"projection is {name!r}; allowed are {', '.join(map(repr, PROJECTIONS))}")
+    return PROJECTIONS[name]
