@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from glo_lib.codes import CODE_INITS
 from glo_lib.decoder import IMAGE_SIZES, image_size_of, num_filters_for
 from glo_lib.losses import LOSSES
@@ -12,12 +14,16 @@ from glo_lib.projection import PROJECTIONS
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 SCHEDULES = ("cosine", "constant")
+TRUTHS = (bool, np.bool_)  # Python counts them among the numbers; as a setting that is a mistake
 # What may change between two sittings of one run: how long it goes on, and how often it reports.
 CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds"})
 
 
-def _setting(default: Any, meaning: str, allowed: tuple = (), least: float | None = None, above: float | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "allowed": allowed, "least": least, "above": above})
+def _setting(
+    default: Any, meaning: str, allowed: tuple = (), least: float | None = None, above: float | None = None, most: float | None = None
+) -> Any:
+    facts = {"meaning": meaning, "allowed": allowed, "least": least, "above": above, "most": most}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +47,14 @@ class TrainConfig:
     num_samples: int = _setting(0, "number of images, the first in sorted order; 0: all of them (4,096 embedded faces)", least=0)
     tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side")
     image_size: int = _setting(64, "pixels a side", allowed=IMAGE_SIZES)
-    num_dims: int = _setting(100, "dimensions d of the latent codes", least=1)
+    num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
     num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
     kernel_size: int = _setting(3, "side of the decoder's kernels, in pixels", least=2)
     loss: str = _setting("mse", "reconstruction loss", allowed=tuple(LOSSES))
     projection: str = _setting("sphere", "set that the codes are projected to", allowed=tuple(PROJECTIONS))
     code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
-    batch_size: int = _setting(64, "images per step and tower", least=1)
+    batch_size: int = _setting(32, "images per step and tower", least=1)
     learning_rate: float = _setting(2e-3, "Adam's rate for the decoder", above=0)
     code_learning_rate: float = _setting(0.1, "row-wise Adam's rate for the codes", above=0)
     schedule: str = _setting("cosine", "both rates over the run: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
@@ -56,7 +62,7 @@ class TrainConfig:
     num_epochs: int = _setting(400, "visits to every image", least=1)
     max_seconds: float = _setting(180.0, "most seconds of training, if the epochs are not done before; 0: no limit", least=0)
     precision: str = _setting("auto", "numbers of the matrix products; auto: bfloat16 where the CPU has units for it", allowed=PRECISIONS)
-    seed: int = _setting(0, "of weights, codes and order of the images", least=0)
+    seed: int = _setting(0, "of weights, codes and order of the images", least=0, most=2**63 - 1)
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
     checkpoint_seconds: int = _setting(600, "seconds between two checkpoints", least=1)
@@ -90,7 +96,7 @@ class TrainConfig:
             2
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(parameters) - known)
+        unknown = sorted(set(parameters) - known, key=str)
         if unknown:
             raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}")
         return cls(**parameters)
@@ -127,12 +133,13 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     kind, facts = type(field.default), field.metadata
     try:
         value = READERS[kind](value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})") from None
     outside = (
         (facts["allowed"] and value not in facts["allowed"])
         or (facts["least"] is not None and not value >= facts["least"])
         or (facts["above"] is not None and not value > facts["above"])
+        or (facts["most"] is not None and not value <= facts["most"])
     )
     if outside:
         raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})")
@@ -146,7 +153,8 @@ def _allowed(facts: Mapping[str, Any], kind: type) -> str:
         return "it must be widths such as 256-128-64-32, each at least 1"
     noun = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}[kind]
     bound = f" of at least {facts['least']}" if facts["least"] is not None else ""
-    return f"it must be {noun}{bound}" + (f" above {facts['above']}" if facts["above"] is not None else "")
+    top = f" and at most {facts['most']}" if facts["most"] is not None else ""
+    return f"it must be {noun}{bound}{top}" + (f" above {facts['above']}" if facts["above"] is not None else "")
 
 
 def _read_bool(value: Any) -> bool:
@@ -158,13 +166,13 @@ def _read_bool(value: Any) -> bool:
 
 
 def _read_int(value: Any) -> int:
-    if isinstance(value, bool) or (not isinstance(value, str) and value != int(value)):
+    if isinstance(value, TRUTHS) or (not isinstance(value, str) and value != int(value)):
         raise ValueError
     return int(value)
 
 
 def _read_float(value: Any) -> float:
-    if isinstance(value, bool) or not math.isfinite(float(value)):
+    if isinstance(value, TRUTHS) or not math.isfinite(float(value)):
         raise ValueError
     return float(value)
 
@@ -178,6 +186,8 @@ def _read_str(value: Any) -> str:
 def _read_widths(value: Any) -> tuple[int, ...]:
     if isinstance(value, str):
         value = value.replace(",", "-").split("-") if value.strip() else ()
+    if isinstance(value, bytes):
+        raise ValueError
     widths = tuple(_read_int(width) for width in value)
     if any(width < 1 for width in widths):
         raise ValueError

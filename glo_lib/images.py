@@ -3,11 +3,16 @@
 What comes from outside is checked here, before any training starts, so that nothing dies an hour in.
 """
 
+import errno
+import lzma
 import os
+import shutil
 import stat
+import struct
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,9 +25,28 @@ from glo_lib.cache import cache_root, digest_of
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 CELEBA_FOLDER = "img_align_celeba"
 MOST_PIXELS = 64_000_000  # a larger image is a mistake or an attack: 64 megapixels are 192 MB once decoded
+JPEG_START, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 MOST_UNPACKED_BYTES = 64 * 2**30
 MOST_COMPRESSION = 200  # JPEG files hardly compress; a member that shrank more than this is a zip bomb
 NAMED_IN_A_MESSAGE = 10
+# What Python's zipfile raises on damaged archives, apart from what it says of a full disk.
+DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    IndexError,
+    NotADirectoryError,
+    IsADirectoryError,
+    NotImplementedError,
+    OverflowError,
+    UnicodeDecodeError,
+)
+DAMAGED_ARCHIVE_CODES = (errno.EINVAL, errno.ENAMETOOLONG)  # a place before the file's start, an impossible name
+# Pillow warns of oddities that it then reads well. (A filter for the moment would not be safe in threads.)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def list_images(data_dir: str | Path, num_samples: int = 0) -> list[str]:
@@ -65,16 +89,18 @@ def list_images(data_dir: str | Path, num_samples: int = 0) -> list[str]:
 
 def _walk(folder: str, entered: set[str]) -> Iterable[str]:
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
-                yield entry.path
-            elif entry.is_dir():
-                real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                if real not in entered:  # a loop of links is entered once
-                    entered.add(real)
-                    yield from _walk(entry.path, entered)
+        # Links last: of two names of one folder the one that is no link is used, whatever the file system's order.
+        ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+            yield entry.path
+        elif entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if real not in entered:  # a loop of links is entered once
+                entered.add(real)
+                yield from _walk(entry.path, entered)
 
 
 def unpack_zip(archive: str | Path) -> Path:
@@ -108,7 +134,9 @@ def unpack_zip(archive: str | Path) -> Path:
                 for member in members:
                     opened.extract(member, partial)
                 _rename_unless_there(partial, target)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OverflowError) as error:
+    except (OSError, *DAMAGED_ARCHIVE) as error:
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED_ARCHIVE) and error.errno not in DAMAGED_ARCHIVE_CODES:
+            raise  # a full disk, say
         raise ValueError(f"{archive} is not a readable zip archive ({error}); it begins with {_first_bytes(archive)!r}") from error
     return target
 
@@ -141,8 +169,9 @@ def _rename_unless_there(partial: str, target: Path) -> None:
     try:
         os.rename(whole, target)
     except OSError:
-        if not target.is_dir():  # another process was faster: its folder is as good as ours
+        if not target.is_dir():
             raise
+        shutil.rmtree(whole)  # another process was faster: its folder is as good as ours
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -154,10 +183,19 @@ def is_plain_jpeg(filename: str) -> bool:
     """Whether TensorFlow's own JPEG decoder reads the file as it should be seen: a JPEG without EXIF data, which may rotate it."""
     try:
         with open(filename, "rb") as file:
-            start = file.read(4096)
+            if file.read(2) != JPEG_START:
+                return False
+            while True:
+                marker = file.read(4)  # 255, kind, length of what follows with the length itself
+                if marker[:2] == JPEG_SCAN:
+                    return True
+                length = int.from_bytes(marker[2:], "big")
+                start = file.read(min(4, length - 2)) if length > 2 else b""
+                if len(marker) < 4 or marker[0] != 255 or length < 2 or start == b"Exif":
+                    return False  # nothing unusual is TensorFlow's: Pillow reads it, or says what is wrong
+                file.seek(length - 2 - len(start), os.SEEK_CUR)
     except OSError:
         return False
-    return start.startswith(b"\xff\xd8\xff") and b"Exif\0" not in start
 
 
 def read_image(filename: str) -> np.ndarray:
@@ -173,15 +211,13 @@ def read_image(filename: str) -> np.ndarray:
         ValueError: what is wrong with the file, its name first.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of oddities that it then reads well
-            with Image.open(filename) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise ValueError(f"{image.width}x{image.height} pixels, above the limit of {MOST_PIXELS:,}")
-                return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(filename) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels, above the limit of {MOST_PIXELS:,}")
+            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise ValueError(f"{filename!r}: {_not_an_image(filename)}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file makes Pillow's many readers raise almost anything
         raise ValueError(f"{filename!r}: {error}") from None
 
 

@@ -126,7 +126,7 @@ def get_inputs_queue(
     preprocess = preprocess_inputs or _preprocess_by_default
     with tf.compat.v1.name_scope("inputs_queue"):
         filename, index = tf.compat.v1.train.slice_input_producer(
-            [tf.constant(filenames), tf.range(len(filenames))], shuffle=False, capacity=capacity
+            [tf.constant([os.fsencode(filename) for filename in filenames]), tf.range(len(filenames))], shuffle=False, capacity=capacity
         )
         image = decoders[extension.lower()](tf.io.read_file(filename), channels=channels)  # (height, width, channels)
         inputs = preprocess({"image": image, "index": index})
@@ -224,17 +224,18 @@ def _is_whole(decoded: DecodedImages) -> bool:
 def _build(decoded: DecodedImages, tight_crop: bool, progress: bool) -> None:
     decoded.path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=decoded.path.parent, prefix="decoding-")
+    description = Path(f"{partial}.json")
     try:
         with os.fdopen(handle, "wb") as file:
             _write_decoded(file, decoded, tight_crop, progress)
         checksums = _checksums(partial)
         # The images first: a description without its images is seen as incomplete, and so are images without one.
         os.replace(partial, decoded.path)
-        description = Path(f"{partial}.json")
         description.write_text(json.dumps({"shape": decoded.shape, "crc32": checksums}))
         os.replace(description, decoded.path.with_suffix(".json"))
     finally:
         Path(partial).unlink(missing_ok=True)
+        description.unlink(missing_ok=True)
 
 
 def _checksums(filename: str) -> list[int]:
@@ -270,7 +271,7 @@ def _chunk_decoder(session: tf.compat.v1.Session, image_size: int, tight_crop: b
         plain = np.array([is_plain_jpeg(filename) for filename in chunk])
         images = np.empty((len(chunk), image_size, image_size, 3), np.uint8)
         where = np.flatnonzero(plain)
-        session.run(iterator.initializer, {names: [chunk[i] for i in where]})
+        session.run(iterator.initializer, {names: [os.fsencode(chunk[i]) for i in where]})
         for start in range(0, len(where), 64):
             images[where[start : start + 64]] = session.run(next_batch)
         for i in np.flatnonzero(~plain):
@@ -306,10 +307,25 @@ def order_of_images(positions: tf.Tensor, num_images: int, seed: int) -> tf.Tens
     Returns:
         (n,) int64 indices in [0, N).
     """
-    epochs = positions // num_images
-    keys = tf.stack([tf.fill(tf.shape(epochs), tf.constant(seed, tf.int64)), epochs, tf.zeros_like(epochs)], axis=1)  # (n, 3)
+    keys = _keys_of_epochs(positions // num_images, seed)
+    # TensorFlow's cipher misses one number where N - 1 is a power of two (2^16, for one). There it permutes N + 1 numbers, and
+    # the one that lands on the number too many goes where that number lands.
+    last = num_images if num_images & (num_images - 1) and not (num_images - 1) & (num_images - 2) else num_images - 1
+    index = _permute(positions % num_images, keys, last)
+    return index if last == num_images - 1 else tf.where(tf.equal(index, last), _permute(index, keys, last), index)
+
+
+def _permute(index: tf.Tensor, keys: tf.Tensor, last: int) -> tf.Tensor:
     # The public tf.random.experimental.index_shuffle is this operation for one key; here each position has its epoch's key.
-    return tf.raw_ops.RandomIndexShuffle(index=positions % num_images, seed=keys, max_index=tf.constant(num_images - 1, tf.int64), rounds=4)
+    return tf.raw_ops.RandomIndexShuffle(index=index, seed=keys, max_index=tf.constant(last, tf.int64), rounds=4)
+
+
+def _keys_of_epochs(epochs: tf.Tensor, seed: int) -> tf.Tensor:
+    """(n, 3) random keys, one for each epoch: the cipher sees the lowest bits of a key only, to which epochs 0 and 256 are alike."""
+    first = tf.reduce_min(epochs)
+    different = first + tf.range(tf.reduce_max(epochs) - first + 1)
+    keys = tf.map_fn(lambda epoch: tf.random.stateless_uniform([3], [seed, epoch], 0, 2**62, tf.int64), different)
+    return tf.gather(keys, epochs - first)
 
 
 def inputs_dataset(

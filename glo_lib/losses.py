@@ -51,7 +51,8 @@ def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: flo
         weight: factor of the loss.
 
     Returns:
-        Scalar; equal to ``tf.compat.v1.losses.mean_pairwise_squared_error``, without that function's cancellation in float32.
+        Scalar; ``tf.compat.v1.losses.mean_pairwise_squared_error``, which the post calls, adds up the images of the batch instead of
+        averaging them (a factor that Adam does not notice), and loses digits to cancellation.
 
     Raises:
         ValueError: the shapes differ.

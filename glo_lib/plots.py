@@ -54,9 +54,10 @@ def show_rows(groups: Mapping[str, np.ndarray], columns: int | None = None) -> F
 
     Args:
         groups: name -> (n, height, width, 3) images, float in [-1, 1] or uint8.
-        columns: images per row; default: a group is one row.
+        columns: images per row; default: a group is one row, a shorter one filled up with white.
     """
-    pictures = {name: tile(images, columns or len(images)) for name, images in groups.items()}
+    columns = columns or max(len(images) for images in groups.values())
+    pictures = {name: tile(images, columns) for name, images in groups.items()}
     width = max(picture.shape[1] for picture in pictures.values())
     scale = INCHES_PER_IMAGE / next(iter(groups.values())).shape[2]
     heights = [picture.shape[0] * scale + (0.28 if name else 0) for name, picture in pictures.items()]

@@ -88,7 +88,12 @@ def read_config(folder: str | Path) -> TrainConfig:
         FileNotFoundError: the folder holds no run.
         ValueError: a file that is not what `write_json` wrote.
     """
-    return TrainConfig.from_parameters(read_json(Path(folder) / "config.json"))
+    path = Path(folder) / "config.json"
+    settings = read_json(path)
+    try:
+        return TrainConfig.from_parameters(settings)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} holds a setting that is not allowed: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{str(path.parent)!r} holds no {path.name}; it is not the folder of a run") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not the object it should")
@@ -126,14 +131,21 @@ def read_history(folder: str | Path, up_to_step: int | None = None) -> list[Hist
     path = Path(folder) / "history.csv"
     if not path.exists():
         return rows
-    with open(path, newline="") as file:
-        for step, seconds, loss in csv.reader(file):
-            row = HistoryRow(int(step), float(seconds), float(loss))
-            while rows and rows[-1].step >= row.step:
-                rows.pop()
-            if up_to_step is None or row.step <= up_to_step:
-                rows.append(row)
+    for row in _parse_history(path):
+        while rows and rows[-1].step >= row.step:
+            rows.pop()
+        if up_to_step is None or row.step <= up_to_step:
+            rows.append(row)
     return rows
+
+
+def _parse_history(path: Path) -> list[HistoryRow]:
+    try:
+        whole_lines = path.read_text().rpartition("\n")[0]  # a run that was killed may have left half a line
+        parsed = [HistoryRow(int(step), float(seconds), float(loss)) for step, seconds, loss in csv.reader(whole_lines.splitlines())]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{str(path)!r} is damaged ({error}); remove it: only the curve of the loss is lost") from None
+    return parsed
 
 
 def append_history(folder: Path, row: HistoryRow) -> None:

@@ -5,9 +5,9 @@ Towers share the decoder and the table of codes; each gets its own part of the b
 """
 
 import signal
-import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,7 @@ from glo_lib.devices import Devices, choose_devices
 from glo_lib.evaluation import evaluate
 from glo_lib.inputs import DecodedImages, Inputs, decode_images, get_inputs_dataset, list_images
 from glo_lib.losses import get_loss
+from glo_lib.progress import progress_bar
 from glo_lib.projection import get_projection, project
 from glo_lib.run_folder import (
     SECONDS_NAME,
@@ -104,8 +105,8 @@ class TrainOps(NamedTuple):
 def train(config: TrainConfig) -> TrainResult:
     """Train GLO, or go on with a run that was stopped, or look again at one that is complete.
 
-    Ctrl-C (in a notebook: the interrupt button) and SIGTERM end the run after the step at hand, with everything saved; the same call
-    goes on from there. The metrics and figures are made from what the run folder holds.
+    Ctrl-C (in a notebook: the interrupt button) ends the run after the step at hand, with everything saved, and returns what there is;
+    SIGTERM does the same and ends the program. The same call goes on from there. Metrics and figures are made from the run folder.
 
     Args:
         config: the settings.
@@ -394,23 +395,33 @@ def _diverged(setting: Setting, what: str, step: int) -> str:
 
 @contextmanager
 def _signals_noted() -> Iterator[threading.Event]:
-    """An event that is set by Ctrl-C or SIGTERM; outside the main thread, where Python takes no signals, by nothing."""
-    stop = threading.Event()
+    """An event that is set by Ctrl-C or SIGTERM; outside the main thread, where Python takes no signals, by nothing.
+
+    SIGTERM asks the program to end, not only the training: it is sent again to whoever handled it before.
+    """
+    stop, received = threading.Event(), []
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number, frame):
+        received.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signal.SIGTERM in received:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class _Report:
     """Progress bar and history of the loss."""
 
-    ROWS = 200  # about that many lines in history.csv
+    ROWS = 1000  # about that many lines in history.csv
 
     def __init__(self, setting: Setting):
         config = setting.config
@@ -418,32 +429,31 @@ class _Report:
         self._images_per_step = config.batch_size * config.gpus
         self._steps_per_row = max(1, config.num_steps(setting.images.num_images) // self.ROWS)
         self._losses: list[float] = []
-        self._mean_loss = float("nan")
+        self._recent: deque[float] = deque(maxlen=50)
         rows = read_history(self._folder, up_to_step=self._start.step)
         (self._folder / "history.csv").unlink(missing_ok=True)
         for row in rows:
             append_history(self._folder, row)
         layout = "{percentage:3.0f}%|{bar:24}| {desc}"
-        self._bar = tqdm(total=1.0, bar_format=layout, file=sys.stdout, mininterval=1, miniters=0)
+        self._bar = progress_bar(total=1.0, bar_format=layout, mininterval=1, miniters=0)
         self._told = 0.0
 
     def add(self, progress: Progress, loss: float, share_done: float) -> None:
         self._losses.append(loss)
+        self._recent.append(loss)
         if progress.step % self._steps_per_row == 0 or share_done == 1:
-            self._mean_loss = float(np.mean(self._losses))
-            append_history(self._folder, HistoryRow(progress.step, progress.seconds, self._mean_loss))
+            append_history(self._folder, HistoryRow(progress.step, progress.seconds, float(np.mean(self._losses))))
             self._losses.clear()
-        # A notebook keeps every line: the longer a run has lasted, the rarer they become.
-        if progress.seconds - self._told > max(1.0, progress.seconds / 50) or share_done == 1:
+        # A log file keeps every line: the longer a run has lasted, the rarer they become.
+        if progress.seconds - self._told > max(1.0, progress.seconds / 100) or share_done == 1:
             self._tell(progress, share_done)
 
     def _tell(self, progress: Progress, share_done: float) -> None:
         self._told = progress.seconds
-        loss = self._mean_loss if np.isfinite(self._mean_loss) else float(np.mean(self._losses))
         speed = (progress.step - self._start.step) * self._images_per_step / max(progress.seconds - self._start.seconds, 1e-9)
         left = tqdm.format_interval(progress.seconds * (1 / share_done - 1))
         self._bar.n = share_done
-        self._bar.set_description_str(f"step {progress.step}, loss {loss:.4f}, {speed:,.0f} images/s, {left} left")
+        self._bar.set_description_str(f"step {progress.step}, loss {np.mean(self._recent):.4f}, {speed:,.0f} images/s, {left} left")
 
     def close(self, stopped: bool) -> None:
         self._bar.close()

@@ -90,9 +90,10 @@ def test_in_training_the_output_follows_from_weights_and_statistics_of_the_batch
     np.testing.assert_allclose(output, last_layer_in_numpy(net, variables), atol=1e-5)
 
 
-def test_update_ops_move_the_averages_by_their_decay():
+@pytest.mark.parametrize(("arguments", "decay"), [({"batch_norm_decay": 0.75}, 0.75), ({}, 0.99)], ids=["given", "default"])
+def test_update_ops_move_the_averages_by_their_decay(arguments, decay):
     z = some_codes()
-    decoder(tf.constant(z), num_filters=(5,), batch_norm_decay=0.75)
+    decoder(tf.constant(z), num_filters=(5,), **arguments)
     moving = {variable.op.name.split("_")[-1]: variable for variable in v1.global_variables("decoder/.*moving")}
     with initialized_session() as session:
         variables = set_random_values(session)
@@ -100,8 +101,34 @@ def test_update_ops_move_the_averages_by_their_decay():
         mean, variance = session.run([moving["mean"], moving["variance"]])
     net = first_layer_in_numpy(z, variables)
     batch_mean, batch_variance = net.mean(axis=(0, 1, 2)), net.var(axis=(0, 1, 2), ddof=1)  # unbiased, as the fused kernel averages it
-    np.testing.assert_allclose(mean, 0.75 * variables["deconv1/BatchNorm/moving_mean"] + 0.25 * batch_mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(variance, 0.75 * variables["deconv1/BatchNorm/moving_variance"] + 0.25 * batch_variance, rtol=1e-4)
+    old_mean, old_variance = (variables[f"deconv1/BatchNorm/moving_{name}"] for name in ("mean", "variance"))
+    np.testing.assert_allclose(mean, decay * old_mean + (1 - decay) * batch_mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, decay * old_variance + (1 - decay) * batch_variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_gradients_are_those_of_the_same_layers_written_out(is_training):
+    """The first layer's gradient is written by hand in the library; here TensorFlow derives that of a plain product."""
+    z = some_codes()
+    codes = v1.placeholder(tf.float32, [None, z.shape[1]])
+    images = decoder(codes, num_filters=(5,), is_training=is_training)
+    by_name = {variable.op.name.split("/", 1)[1]: variable for variable in v1.global_variables()}
+
+    net = tf.einsum("bi,yxoi->byxo", codes, by_name["deconv1/weights"])
+    averages = [by_name[f"deconv1/BatchNorm/moving_{name}"] for name in ("mean", "variance")]
+    mean, variance = tf.nn.moments(net, axes=[0, 1, 2]) if is_training else averages
+    scale_and_shift = by_name["deconv1/BatchNorm/gamma"], by_name["deconv1/BatchNorm/beta"]
+    net = tf.nn.relu((net - mean) / tf.sqrt(variance + BATCH_NORM_EPSILON) * scale_and_shift[0] + scale_and_shift[1])
+    net = tf.nn.conv2d_transpose(net, by_name["deconv2/weights"], [len(z), 8, 8, 3], strides=2)
+    written_out = tf.tanh(net + by_name["deconv2/biases"])
+
+    upstream = tf.constant(np.random.default_rng(2).standard_normal((len(z), 8, 8, 3)), tf.float32)
+    sources = [codes, *v1.trainable_variables()]
+    with initialized_session() as session:
+        set_random_values(session)
+        ours, theirs = session.run([v1.gradients(output, sources, upstream) for output in (images, written_out)], {codes: z})
+    for our_gradient, their_gradient in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our_gradient, their_gradient, rtol=1e-3, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------------------------------- names and shapes

@@ -156,9 +156,6 @@ def test_a_loop_of_links_is_entered_once(tmp_path):
     assert below(folder, list_images(folder)) == ["sub/a.jpg"]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="_walk remembers links by their real path and folders by the path as it was given"
-)
 @pytest.mark.parametrize("given_as", ["relative", "link"])
 def test_a_loop_of_links_is_entered_once_however_the_folder_is_named(monkeypatch, tmp_path, given_as):
     folder_with_loops(tmp_path / "photos")
@@ -168,7 +165,6 @@ def test_a_loop_of_links_is_entered_once_however_the_folder_is_named(monkeypatch
     assert below(Path(name), list_images(name)) == ["sub/a.jpg"]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="_walk enters folders in the order of os.scandir, which is the file system's")
 def test_which_of_two_names_of_a_folder_is_used_does_not_depend_on_the_file_system(monkeypatch, tmp_path):
     written(tmp_path / "m" / "a.jpg")
     for name in "az":
@@ -229,6 +225,14 @@ def test_an_archive_that_has_changed_is_unpacked_anew(tmp_path):
     archive_of(archive, {"a.jpg": b"2"})
     os.utime(archive, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))  # the same size, a nanosecond later
     assert (unpack_zip(archive) / "a.jpg").read_bytes() == b"2" and (before / "a.jpg").read_bytes() == b"1"
+
+
+def test_archives_in_two_places_are_two_archives(tmp_path):
+    for place in "ab":
+        (tmp_path / place).mkdir()
+        archive = archive_of(tmp_path / place / "photos.zip", {"a.jpg": place.encode()})
+        os.utime(archive, ns=(0, 0))  # as after copying with tools that keep no times
+    assert [(unpack_zip(tmp_path / place / "photos.zip") / "a.jpg").read_text() for place in "ab"] == ["a", "b"]
 
 
 def test_an_archive_without_images_is_refused(tmp_path):
@@ -297,12 +301,6 @@ def damaged_archives() -> dict[str, bytes]:
     }
 
 
-# AssertionError: a UnicodeDecodeError is a ValueError, whose message names no archive.
-@pytest.mark.xfail(
-    strict=True,
-    raises=(zlib.error, NotImplementedError, IndexError, NotADirectoryError, AssertionError),
-    reason="unpack_zip lets errors of zipfile's inner parts through",
-)
 @pytest.mark.parametrize("damage", damaged_archives())
 def test_every_kind_of_damage_is_refused_in_words_that_name_the_archive(tmp_path, cache, damage):
     path = Path(written(tmp_path / "photos.zip", damaged_archives()[damage]))
@@ -335,7 +333,6 @@ def shared_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("shared")
 
 
-@pytest.mark.xfail(strict=True, raises=zlib.error, reason="as in the test above")
 @settings(deadline=None, max_examples=50)
 @example(archive=damaged_archives()["compressed data"], flips=[])
 @given(archive=st.sampled_from(SMALL_ARCHIVES), flips=FLIPS)
@@ -419,7 +416,7 @@ def test_small_files_may_compress_well(tmp_path):
 def test_the_sum_of_all_members_is_limited(monkeypatch, tmp_path, cache):
     archive = archive_of(tmp_path / "photos.zip", {f"{i}.jpg": bytes(50) for i in range(4)})
     monkeypatch.setattr(images, "MOST_UNPACKED_BYTES", 199)
-    refused_with(archive, cache, "unpacks to 200 bytes; the limit is 199")
+    refused_with(archive, cache, "unpacks to 200 bytes.* 199")
     monkeypatch.setattr(images, "MOST_UNPACKED_BYTES", 200)
     assert len(list_images(archive)) == 4
 
@@ -462,9 +459,6 @@ def test_another_process_may_unpack_the_same_archive_meanwhile(monkeypatch, tmp_
     assert other == [folder] and files_in(folder) == ["a.jpg", "b.jpg"]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="_rename_unless_there forgets the renamed folder when another process was faster"
-)
 def test_the_slower_of_two_processes_clears_its_copy_away(monkeypatch, tmp_path, cache):
     archive = archive_of(tmp_path / "photos.zip", {"a.jpg": b"1"})
     while_unpacking(monkeypatch, lambda: unpack_zip(archive))
@@ -678,7 +672,6 @@ def with_exif_damaged() -> bytes:
     return encoded(NOISE, "JPEG", exif=tags).replace(b"\x01\x0e\x00\x02", b"\x01\x01\x00\x02")
 
 
-@pytest.mark.xfail(strict=True, raises=struct.error, reason="read_image lets struct.error out of Pillow's EXIF code")
 @settings(deadline=None, max_examples=50)
 @example(contents=with_exif_damaged(), flips=[])
 @given(contents=st.just(encoded(NOISE, "JPEG", exif=exif(6))), flips=FLIPS)
@@ -695,9 +688,6 @@ def files_of_other_kinds() -> dict[str, bytes]:
     return files
 
 
-@pytest.mark.xfail(
-    strict=True, raises=(NotImplementedError, RuntimeError), reason="read_image lets NotImplementedError and RuntimeError out of Pillow"
-)
 @pytest.mark.parametrize("kind", files_of_other_kinds())
 def test_damaged_files_of_kinds_that_nobody_expects_are_refused(tmp_path, kind):
     assert_refused(written(tmp_path / "a.jpg", files_of_other_kinds()[kind]), "a.jpg")
@@ -715,7 +705,6 @@ def test_only_a_jpeg_without_exif_data_is_plain(tmp_path):
     assert not is_plain_jpeg(str(tmp_path))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="is_plain_jpeg looks for EXIF data in the first 4,096 bytes only")
 def test_exif_data_behind_a_long_comment_is_not_overlooked(tmp_path):
     contents = encoded(NOISE, "JPEG", exif=exif(6))
     comment = b"\xff\xfe" + struct.pack(">H", 5002) + b"x" * 5000
@@ -733,9 +722,6 @@ def test_all_unreadable_files_are_listed_in_order(tmp_path):
     assert unreadable(good) == [] and unreadable([]) == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="warnings.catch_warnings is not safe in threads: the filter 'ignore' stays for good"
-)
 def test_looking_for_unreadable_files_leaves_the_warning_filters_as_they_were(monkeypatch, tmp_path):
     # Two threads, both between the change and the restoration of the filters; the one that came first leaves first.
     both_in, first_is_out = threading.Event(), threading.Event()

@@ -108,6 +108,11 @@ def test_zero_code_stays_zero_with_a_finite_gradient(projection):
     assert np.all(np.isfinite(gradient(projection, z, np.ones_like(z))))
 
 
+def test_very_short_codes_reach_the_sphere_too():
+    z = np.float32([[3e-6, 4e-6], [-5e-5, 12e-5]])  # norms 5e-6 and 1.3e-4
+    np.testing.assert_allclose(value(project, z), [[0.6, 0.8], [-5 / 13, 12 / 13]], rtol=1e-5)
+
+
 def test_sphere_gradient_is_orthogonal_to_the_code():
     z, upstream = some_codes(), some_codes(seed=1)
     pulled_back = gradient(project, z, upstream)

@@ -134,27 +134,30 @@ def test_two_equal_runs_have_the_same_bits(trained, small_images, tmp_path):
     assert_same_bits(variables_of(trained.run_dir), variables_of(again.run_dir))
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(one_tower, small_images, tmp_path, monkeypatch, capsys):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    add, stopped_at = training._Report.add, []
+def test_a_run_that_was_stopped_twice_goes_on_to_the_same_bits(one_tower, small_images, tmp_path, monkeypatch, capsys):
+    terminated = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(read_progress(tmp_path).step))
+    add = training._Report.add
 
-    def stop_after_ten(self, progress, loss, share_done):
+    def stop_at_ten_and_seventeen(self, progress, loss, share_done):
         add(self, progress, loss, share_done)
-        if progress.step == 10:
-            stopped_at.append(progress.step)
-            os.kill(os.getpid(), signal.SIGINT)
+        if progress.step in (10, 17):
+            os.kill(os.getpid(), signal.SIGINT if progress.step == 10 else signal.SIGTERM)
 
-    monkeypatch.setattr(training._Report, "add", stop_after_ten)
-    config = small_config(small_images, tmp_path / "parts")
-    part = train(config)
-    assert stopped_at and part.metrics["steps"] == read_progress(part.run_dir).step < 24
-    assert "the same call goes on from here" in capsys.readouterr().out
-    monkeypatch.undo()
-    resumed = train(config)
+    try:
+        monkeypatch.setattr(training._Report, "add", stop_at_ten_and_seventeen)
+        config = small_config(small_images, tmp_path)
+        interrupted = train(config)
+        assert 10 <= interrupted.metrics["steps"] == read_progress(tmp_path).step < 17 and not terminated
+        assert "the same call goes on from here" in capsys.readouterr().out
+        train(config)
+        assert terminated == [read_progress(tmp_path).step] and 17 <= terminated[0] < 24  # saved first, then the signal is passed on
+        resumed = train(config)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert resumed.metrics["steps"] == 24
     assert_same_bits(variables_of(one_tower.run_dir), variables_of(resumed.run_dir))
     assert [row.step for row in resumed.history] == [row.step for row in one_tower.history]
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_training_works_outside_the_main_thread(small_images, tmp_path):

@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; `python -m benchmarks.flat` and its siblings print tables. Nothing here is a test."""
