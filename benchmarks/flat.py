@@ -2,8 +2,8 @@
 
     python -m benchmarks.flat
 
-For each number N of codes a process of its own trains the default decoder on a small set of made-up images, with a table of N codes of which each batch
-uses some at random. The two sizes of row-wise Adam run in turn, so that a change in the machine's speed falls on both.
+For each number N of codes a process of its own trains the default decoder on made-up images, with a table of N codes of which each
+batch uses some at random. The sizes of row-wise Adam run in turn, so that a change in the machine's speed falls on both.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class Pca(NamedTuple):
 def fit_pca(images: np.ndarray, num_dims: int, seed: int = 0, power_iterations: int = 4) -> Pca:
     """Principal components by randomized subspace iteration over blocks of images (Halko et al., 2011, algorithm 4.4).
 
-    Only a block of the images is ever held as float32. Of more than 20,000 images every second is used, of more than 40,000 every third, ...
+    Only a block of the images is ever held as float32. Of more than 20,000 images every second is used, of more than 40,000 every third.
 
     Args:
         images: (N, height, width, channels), uint8 (mapped to [-1, 1]) or float32 already in [-1, 1]; may be memory-mapped.

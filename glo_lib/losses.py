@@ -74,7 +74,7 @@ def laplacian_pyramid_loss(
 ) -> tf.Tensor:
     """Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
 
-    Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1, where L_j is level j of the Laplacian pyramid and the last level
+    ``Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1``, where L_j is level j of the Laplacian pyramid and the last level
     is what the band-pass levels leave, a small blurred image. Level j has 4^j times fewer entries than the image, so that
     the weight 2^(2j) makes the *mean* error of each level count alike. Here the sum is divided by the number of entries of the image, which
     makes it the plain sum of the levels' mean absolute errors: the same minimum, and a learning rate that suits one size suits another.
