@@ -32,7 +32,7 @@ book: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build book/ -W -n --keep-going
 
 bench: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks.run
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks.flat
 
 # Writes the exact versions of everything, for Python 3.10 to 3.13, without addresses.
 requirements:

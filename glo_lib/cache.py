@@ -14,10 +14,10 @@ def cache_root() -> Path:
         ``$GLO_CACHE_DIR`` when that is set, else ``glo_lib`` in ``$XDG_CACHE_HOME`` (default ``~/.cache``). The folder is not created here.
 
     Example:
-        >>> os.environ["GLO_CACHE_DIR"] = "/tmp/glo"
-        >>> print(cache_root())
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, {"GLO_CACHE_DIR": "/tmp/glo"}):
+        ...     print(cache_root())
         /tmp/glo
-        >>> del os.environ["GLO_CACHE_DIR"]
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:

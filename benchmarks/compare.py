@@ -1,0 +1,42 @@
+"""Train with several settings, one after the other, and compare quality and speed.
+
+    python -m benchmarks.compare "batch_size=32 num_epochs=5" "batch_size=16 num_epochs=5"
+
+Each argument is one run: settings of `glo_lib.config.TrainConfig`, separated by spaces. Without `max_seconds` time is not limited, so that
+runs of as many epochs compare quality per image, and runs with `max_seconds` compare quality per second. Nothing is kept.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+
+from glo_lib import training
+from glo_lib.config import TrainConfig
+from glo_lib.evaluation import reconstruction_psnr
+from glo_lib.inference import load
+from glo_lib.run_folder import read_history, read_progress
+
+
+def compare(settings: str) -> str:
+    """One run, and the line of the table that it gives."""
+    parameters = {"max_seconds": 0, **dict(setting.split("=") for setting in settings.split())}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        config = TrainConfig.from_parameters({**parameters, "run_dir": folder})
+        training.evaluate = lambda run_dir, images: {}  # metrics and figures that are not looked at here
+        training.train(config)
+        psnr = reconstruction_psnr(load(folder), training.prepare(config).images.array())
+        progress, loss = read_progress(folder), read_history(folder)[-1].loss
+    speed = progress.step * config.batch_size * config.gpus / progress.seconds
+    return f"{settings:60} {psnr:8.2f} {loss:9.5f} {speed:10,.0f} {progress.step:8,} {progress.seconds:8.0f}"
+
+
+def main() -> None:
+    """Print the table, line by line as the runs end."""
+    print(f"{'settings':60} {'PSNR, dB':>8} {'loss':>9} {'images/s':>10} {'steps':>8} {'seconds':>8}")
+    for settings in sys.argv[1:]:
+        print(compare(settings), flush=True)
+
+
+if __name__ == "__main__":
+    main()
