@@ -38,7 +38,7 @@ from glo_lib.run_folder import (
     read_progress,
 )
 
-__all__ = ["TrainConfig", "TrainResult", "TrainingDiverged", "train"]
+__all__ = ["TrainConfig", "TrainResult", "TrainingDiverged", "batch_norm_decay", "train"]
 
 v1 = tf.compat.v1
 EMBEDDED_IMAGES = 4096
