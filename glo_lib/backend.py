@@ -1,12 +1,14 @@
 """TensorFlow, imported once, quietly and with the settings that this library relies on.
 
-Every module says ``from glo_lib.backend import tf``. Two settings have to be made before the import and cannot be made after it:
+Every module says ``from glo_lib.backend import tf``. Three settings have to be made before the import and cannot be made after it:
 
 - ``TF_ENABLE_ONEDNN_OPTS=1``: TensorFlow switches oneDNN's convolutions on by itself only on recent Intel server processors;
   on the others they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
 - ``TF_CPP_MIN_LOG_LEVEL=3``: what matters arrives as an exception; the log is noise in a notebook.
+- ``TF_USE_LEGACY_KERAS=1``: tf-slim needs the Keras of graph mode, ``tf_keras``, and nothing here needs Keras 3, whose import takes
+  more than a second (it imports scikit-learn and matplotlib in turn).
 
-Both are defaults: a value that is already in the environment stays.
+All are defaults: a value that is already in the environment stays.
 
 Example:
     >>> from glo_lib.backend import tf
@@ -51,8 +53,10 @@ def without_harmless_lines() -> Iterator[None]:
 def _import_tensorflow():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     with without_harmless_lines():
         import tensorflow
+
         # The list of devices is made on first use, with log lines of its own: make it here, where they are held back.
         tensorflow.config.list_physical_devices()
     tensorflow.get_logger().setLevel("ERROR")

@@ -5,7 +5,7 @@ than the decoder has. Three things here deal with that: a start which already kn
 that touches only the rows of the batch, and blocks instead of whole tables.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from glo_lib.backend import tf
 
 CODE_INITS = ("pca", "normal")
 PCA_IMAGES = 20_000  # more images move the first few hundred components no further than sampling noise does
+PCA_BYTES = 512 * 2**20
 BLOCK_BYTES = 64 * 2**20  # float32 images held at once
 
 
@@ -45,7 +46,8 @@ def fit_pca(images: np.ndarray, num_dims: int, seed: int = 0, power_iterations: 
     Only a block of the images is ever held as float32. Of more than 20,000 images every second is used, of more than 40,000 every third.
 
     Args:
-        images: (N, height, width, channels), uint8 (mapped to [-1, 1]) or float32 already in [-1, 1]; may be memory-mapped.
+        images: (N, height, width, channels), uint8 (mapped to [-1, 1]) or float32 already in [-1, 1]; may
+            be a `glo_lib.stored_images.StoredImages`.
         num_dims: number d of components, at most N - 1 and at most D.
         seed: of the random start.
         power_iterations: passes over the images beyond the first; with four the captured variance of photographs is exact to 1e-6 (that
@@ -66,15 +68,18 @@ def fit_pca(images: np.ndarray, num_dims: int, seed: int = 0, power_iterations: 
     most = min(len(images) - 1, entries)
     if not 1 <= num_dims <= most:
         raise ValueError(f"num_dims is {num_dims}; {len(images)} images of {entries} entries have 1 to {most} principal components")
-    images = images[_evenly_spread(len(images), PCA_IMAGES)]
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(images)) / len(images)
+    every = -(-len(images) // PCA_IMAGES)
+    used = -(-len(images) // every)
+    if 4 * used * entries <= PCA_BYTES:  # so few that they may be converted once instead of at every pass
+        images, every = np.concatenate(list(blocks(images, every))), 1
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(images, every)) / used
     mean = mean.astype(np.float32)
-    width = min(num_dims + 20, entries, len(images))  # oversampling, so that the last components converge too
+    width = min(num_dims + 20, entries, used)  # oversampling, so that the last components converge too
     basis = np.random.default_rng(seed).standard_normal((entries, width), dtype=np.float32)
     for _ in range(power_iterations + 1):
-        basis, _ = np.linalg.qr(_covariance_times(images, mean, basis))
+        basis, _ = np.linalg.qr(_covariance_times(images, every, mean, basis))
     # Rayleigh-Ritz: the exact principal axes inside the subspace that was found.
-    small = basis.T @ _covariance_times(images, mean, basis)
+    small = basis.T @ _covariance_times(images, every, mean, basis)
     variances, axes = np.linalg.eigh((small + small.T) / 2)
     order = np.argsort(variances)[::-1][:num_dims]
     components = _with_fixed_signs((basis @ axes[:, order]).T)
@@ -110,32 +115,55 @@ def pca_codes(images: np.ndarray, pca: Pca, whitening: float = 0.5) -> np.ndarra
     return (pca.transform(images) * factors.astype(np.float32)).astype(np.float32)
 
 
-def blocks(images: np.ndarray, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
-    """The images as flat float32 rows (n, D) in [-1, 1], block after block; uint8 images are mapped from [0, 255]."""
+def blocks(images: np.ndarray, every: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
+    """Every image, or every n-th, as flat float32 rows (n, D) in [-1, 1], block after block; uint8 images are mapped from [0, 255]."""
     entries = int(np.prod(images.shape[1:]))
-    rows = max(1, block_bytes // (4 * entries))
+    rows = max(1, block_bytes // (4 * entries)) * every
     for start in range(0, len(images), rows):
-        block = np.asarray(images[start : start + rows]).reshape(-1, entries)
-        yield block.astype(np.float32) / 127.5 - 1 if block.dtype == np.uint8 else block.astype(np.float32, copy=False)
+        block = np.asarray(images[start : start + rows : every]).reshape(-1, entries)
+        yield _from_bytes(block) if block.dtype == np.uint8 else block.astype(np.float32, copy=False)
 
 
-def _evenly_spread(num_images: int, most: int) -> slice:
-    return slice(None, None, -(-num_images // most))
+def _from_bytes(block: np.ndarray) -> np.ndarray:
+    floats = block.astype(np.float32)
+    floats /= 127.5  # in place: these are the largest arrays there are, and memory is what limits their speed
+    floats -= 1
+    return floats
 
 
-def _covariance_times(images: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _covariance_times(images: np.ndarray, every: int, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """(D, k): the covariance matrix of the images times a basis, without ever forming the (D, D) matrix."""
-    product = np.zeros_like(basis)
-    for block in blocks(images):
+    product, used = np.zeros_like(basis), 0
+    for block in blocks(images, every):
         centred = block - mean
         product += centred.T @ (centred @ basis)
-    return product / (len(images) - 1)
+        used += len(block)
+    return product / (used - 1)
 
 
 def _with_fixed_signs(components: np.ndarray) -> np.ndarray:
     """Largest entry of each component positive: the sign of an eigenvector is arbitrary, results should not be."""
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     return (components * np.where(largest < 0, -1, 1)).astype(np.float32)
+
+
+def large_zeros(shape: Sequence[int], dtype: tf.DType = tf.float32, partition_info: object = None) -> tf.Tensor:
+    """Initial value of a large table, each time a tensor of its own.
+
+    TensorFlow folds the zeros of its own initialiser into one constant, which the session keeps, and which every table shares until it
+    is first written to: one more table in memory, and a step that copies all of them.
+
+    Args:
+        shape: of the table.
+        dtype: of its entries.
+        partition_info: of no use here; TensorFlow passes it to initialisers.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     session.run(large_zeros([1, 3])).tolist()
+        [[0.0, 0.0, 0.0]]
+    """
+    return tf.raw_ops.Empty(shape=tf.TensorShape(shape).as_list(), dtype=dtype, init=True)
 
 
 class RowwiseAdam(tf.compat.v1.train.Optimizer):
@@ -181,12 +209,10 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
 
     def _create_slots(self, var_list):
         for var in var_list:
-            self._zeros_slot(var, "m", self._name)
-            self._zeros_slot(var, "v", self._name)
             # Counts in float32, which is exact up to 16 million visits: TensorFlow cannot scatter whole numbers on a GPU.
-            self._get_or_make_slot_with_initializer(
-                var, tf.compat.v1.zeros_initializer(), tf.TensorShape([var.shape[0], 1]), tf.float32, "visits", self._name
-            )
+            for slot, columns in (("m", var.shape[1]), ("v", var.shape[1]), ("visits", 1)):
+                shape = tf.TensorShape([var.shape[0], columns])
+                self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
 
     def _resource_apply_sparse(self, grad, handle, indices):
         # The base class has already summed the gradients of a row that is in the batch more than once.
@@ -197,10 +223,7 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
         rate = self._learning_rate * tf.sqrt(1 - self._beta2**t) / (1 - self._beta1**t)
         rows = self._project(tf.gather(var, indices) - rate * m_t / (tf.sqrt(v_t) + self._epsilon))
         return tf.group(
-            *(
-                tf.compat.v1.scatter_update(table, indices, value)
-                for table, value in ((var, rows), (m, m_t), (v, v_t), (visits, t))
-            )
+            *(tf.compat.v1.scatter_update(table, indices, value) for table, value in ((var, rows), (m, m_t), (v, v_t), (visits, t)))
         )
 
     def _resource_apply_dense(self, grad, handle):

@@ -14,9 +14,12 @@ from glo_lib.projection import PROJECTIONS
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 SCHEDULES = ("cosine", "constant")
+BAD_IMAGE_POLICIES = ("error", "skip")
+MODELS = ("glo", "vae")
 TRUTHS = (bool, np.bool_)  # Python counts them among the numbers; as a setting that is a mistake
 # What may change between two sittings of one run: how long it goes on, and how often it reports.
-CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds"})
+# (Which images a run has, the manifest of its folder says, and not the policy that led to them.)
+CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"})
 
 
 def _setting(
@@ -45,14 +48,17 @@ class TrainConfig:
 
     data_dir: str = _setting("", "folder or zip archive of images; empty: the embedded faces")
     num_samples: int = _setting(0, "number of images, the first in sorted order; 0: all of them (4,096 embedded faces)", least=0)
+    held_out: float = _setting(0.0, "share of the images that is not trained on (split.split_images); 0: none", least=0, most=0.9)
     tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side")
     image_size: int = _setting(64, "pixels a side", allowed=IMAGE_SIZES)
     num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
     num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
     kernel_size: int = _setting(3, "side of the decoder's kernels, in pixels", least=2)
     loss: str = _setting("mse", "reconstruction loss", allowed=tuple(LOSSES))
-    projection: str = _setting("sphere", "set that the codes are projected to", allowed=tuple(PROJECTIONS))
+    projection: str = _setting("sphere", "set that the codes are projected to; always none for a VAE", allowed=tuple(PROJECTIONS))
     code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
+    model: str = _setting("glo", "glo: a free code for each image; vae: codes from an encoder", allowed=MODELS)
+    kl_weight: float = _setting(1.0, "beta, the weight of a VAE's KL divergence (vae.negative_elbo); glo has none", least=0)
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
     learning_rate: float = _setting(2e-3, "Adam's rate for the decoder", above=0)
@@ -66,6 +72,7 @@ class TrainConfig:
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
     checkpoint_seconds: int = _setting(600, "seconds between two checkpoints", least=1)
+    on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -73,6 +80,8 @@ class TrainConfig:
             object.__setattr__(self, field.name, value)
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
+        if self.model == "vae":
+            object.__setattr__(self, "projection", "none")  # its codes are held together by the KL divergence
         if image_size_of(self.num_filters) != self.image_size:
             raise ValueError(
                 f"num_filters is {'-'.join(map(str, self.num_filters))}, which draws {image_size_of(self.num_filters)} pixels a side, "

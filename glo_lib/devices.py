@@ -85,6 +85,10 @@ def _session_config(cpu_devices: int, precision: str) -> tf.compat.v1.ConfigProt
     config.gpu_options.allow_growth = True
     if cpu_devices:
         config.device_count["CPU"] = cpu_devices
+    if cpu_devices == 1:
+        # One operation at a time on all cores: two convolutions at once only take each other's cores and caches (benchmarks/README.md).
+        config.inter_op_parallelism_threads = 1
+        config.use_per_session_threads = True  # else the first session of the process settles it for all
     if precision == "bfloat16":
         rewriter = type(config.graph_options.rewrite_options)
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON

@@ -1,6 +1,7 @@
 """What a run achieved: metrics and figures, made from what its folder holds, so that a run can be looked at again."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from glo_lib.inference import TrainedModel
 from glo_lib.inputs import DecodedImages
 from glo_lib.metrics import psnr
 from glo_lib.plots import show_grid, show_loss, show_rows
-from glo_lib.run_folder import read_history, read_json, read_progress, write_json
+from glo_lib.run_folder import read_config, read_history, read_json, read_progress, write_codes, write_json
+from glo_lib.trained_encoder import load_encoder
 
+EVALUATED_AT_ONCE = 250
 EVALUATED_IMAGES = 2000
 FIGURES_OF = 10  # columns of the figures
 
@@ -37,12 +40,14 @@ def evaluate(run_dir: Path, images: DecodedImages) -> dict[str, Any]:
         is what a reader of the decoder gets; the loss of the progress bar is measured in training (statistics of the batch).
     """
     progress = read_progress(run_dir)
-    if (run_dir / "metrics.json").exists():
+    if (run_dir / "metrics.json").exists() and (run_dir / "codes.npy").exists():
         metrics = read_json(run_dir / "metrics.json")
         if metrics.get("steps") == progress.step:
             return metrics
+    if read_config(run_dir).model == "vae":
+        write_codes(run_dir, load_encoder(run_dir).encode(images.array()).mean)
     model = inference.load(run_dir)
-    np.save(run_dir / "codes.npy", model.codes, allow_pickle=False)
+    write_codes(run_dir, model.codes)
     metrics = measure(run_dir, model, images)
     write_figures(run_dir / "figures", all_figures(run_dir, model, images.array()))
     write_json(run_dir / "metrics.json", metrics)
@@ -71,17 +76,23 @@ def measure(run_dir: Path, model: TrainedModel, images: DecodedImages) -> dict[s
 
 def reconstruction_psnr(model: TrainedModel, images: np.ndarray) -> float:
     """Mean PSNR, in dB, of the reconstructions of the first 2,000 images (N, height, width, 3) uint8."""
-    images = images[:EVALUATED_IMAGES]
-    return float(psnr(images / np.float32(127.5) - 1, model.decode(model.codes[: len(images)])).mean())
+    return _mean_psnr(images, lambda rows, flat: model.decode(model.codes[rows]))
 
 
 def pca_psnr(images: np.ndarray, num_dims: int) -> float:
     """Mean PSNR, in dB, of the first 2,000 images from their first so many principal components: the best linear decoder."""
-    num_dims = min(num_dims, len(images) - 1)
-    pca = fit_pca(images, num_dims)
-    images = images[:EVALUATED_IMAGES]
-    flat = images.reshape(len(images), -1) / np.float32(127.5) - 1
-    return float(psnr(flat, pca.inverse_transform(pca.transform(images))).mean())
+    pca = fit_pca(images, min(num_dims, len(images) - 1))
+    return _mean_psnr(images, lambda rows, flat: (flat - pca.mean) @ pca.components.T @ pca.components + pca.mean)
+
+
+def _mean_psnr(images: np.ndarray, reconstruct: Callable[[slice, np.ndarray], np.ndarray]) -> float:
+    """Over the first 2,000 images, block by block: at 128 pixels each copy of them would take 0.4 GB."""
+    values = []
+    for start in range(0, min(EVALUATED_IMAGES, len(images)), EVALUATED_AT_ONCE):
+        rows = slice(start, min(start + EVALUATED_AT_ONCE, EVALUATED_IMAGES, len(images)))
+        flat = images[rows].reshape(rows.stop - rows.start, -1) / np.float32(127.5) - 1
+        values.append(psnr(flat, reconstruct(rows, flat).reshape(flat.shape)))
+    return float(np.concatenate(values).mean())
 
 
 def versions() -> dict[str, str]:
@@ -127,7 +138,7 @@ def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 
 
 def sample(model: TrainedModel, prior: str, num_samples: int, seed: int = 0) -> np.ndarray:
     """Codes (num_samples, d) drawn from a prior fitted to the model's codes, and projected."""
-    return model.project(inference.PRIORS[prior](model.codes).sample(num_samples, seed))
+    return inference.fit_prior(prior, model.codes, model.config.projection).sample(num_samples, seed)
 
 
 def figure_samples(model: TrainedModel, prior: str, num_samples: int = 40, seed: int = 0) -> Figure:

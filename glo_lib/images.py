@@ -20,16 +20,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from glo_lib import locks
 from glo_lib.cache import cache_root, digest_of
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 CELEBA_FOLDER = "img_align_celeba"
 MOST_PIXELS = 64_000_000  # a larger image is a mistake or an attack: 64 megapixels are 192 MB once decoded
 JPEG_START, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the segment that declares height and width
+UNFINISHED = "unpacking-"  # how the names of folders begin that are still being filled
 MOST_UNPACKED_BYTES = 64 * 2**30
 MOST_COMPRESSION = 200  # JPEG files hardly compress; a member that shrank more than this is a zip bomb
 NAMED_IN_A_MESSAGE = 10
 # What Python's zipfile raises on damaged archives, apart from what it says of a full disk.
+HEADER_BYTES = 4096  # most JPEG files begin their scan within
 DAMAGED_ARCHIVE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -44,7 +48,8 @@ DAMAGED_ARCHIVE = (
     OverflowError,
     UnicodeDecodeError,
 )
-DAMAGED_ARCHIVE_CODES = (errno.EINVAL, errno.ENAMETOOLONG)  # a place before the file's start, an impossible name
+# A place before the file's start, an impossible name, and bzip2's complaint about its data, which has no number.
+DAMAGED_ARCHIVE_CODES = (errno.EINVAL, errno.ENAMETOOLONG, None)
 # Pillow warns of oddities that it then reads well. (A filter for the moment would not be safe in threads.)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -94,9 +99,10 @@ def _walk(folder: str, entered: set[str]) -> Iterable[str]:
     for entry in ordered:
         if entry.name.startswith("."):
             continue
-        if entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+        # A link that leads nowhere, or to itself, is neither file nor folder (of the latter the entry's own methods would complain).
+        if entry.name.lower().endswith(EXTENSIONS) and os.path.isfile(entry.path):
             yield entry.path
-        elif entry.is_dir():
+        elif os.path.isdir(entry.path):
             real = os.path.realpath(entry.path)
             if real not in entered:  # a loop of links is entered once
                 entered.add(real)
@@ -130,7 +136,8 @@ def unpack_zip(archive: str | Path) -> Path:
                 _check_member(archive, member)
             _check_total(archive, members)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpacking-") as partial:
+            locks.remove_abandoned(target.parent, UNFINISHED)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as partial, locks.acquire(partial) or locks.Lock(None):
                 for member in members:
                     opened.extract(member, partial)
                 _rename_unless_there(partial, target)
@@ -180,22 +187,35 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def is_plain_jpeg(filename: str) -> bool:
-    """Whether TensorFlow's own JPEG decoder reads the file as it should be seen: a JPEG without EXIF data, which may rotate it."""
+    """Whether TensorFlow's JPEG decoder reads the file as it should be seen: no EXIF data, which may rotate it, and no absurd size."""
     try:
-        with open(filename, "rb") as file:
-            if file.read(2) != JPEG_START:
-                return False
-            while True:
-                marker = file.read(4)  # 255, kind, length of what follows with the length itself
-                if marker[:2] == JPEG_SCAN:
-                    return True
-                length = int.from_bytes(marker[2:], "big")
-                start = file.read(min(4, length - 2)) if length > 2 else b""
-                if len(marker) < 4 or marker[0] != 255 or length < 2 or start == b"Exif":
-                    return False  # nothing unusual is TensorFlow's: Pillow reads it, or says what is wrong
-                file.seek(length - 2 - len(start), os.SEEK_CUR)
+        with open(filename, "rb", buffering=0) as file:
+            plain = _starts_like_a_plain_jpeg(file.read(HEADER_BYTES))
+            if plain is None:  # a colour profile, say, comes before the scan
+                file.seek(0)
+                plain = _starts_like_a_plain_jpeg(file.readall())
+        return bool(plain)
     except OSError:
         return False
+
+
+def _starts_like_a_plain_jpeg(contents: bytes) -> bool | None:
+    """Whether the segments up to the scan are ordinary; None where the contents end before that is known."""
+    if contents[:2] != JPEG_START:
+        return False
+    position = 2
+    while position + 9 <= len(contents):
+        if contents[position : position + 2] == JPEG_SCAN:
+            return True
+        length = int.from_bytes(contents[position + 2 : position + 4], "big")  # of what follows, with these two bytes
+        if contents[position] != 255 or length < 2 or contents[position + 4 : position + 8] == b"Exif":
+            return False  # nothing unusual is TensorFlow's: Pillow reads it, or says what is wrong
+        if contents[position + 1] in JPEG_SIZES:
+            height, width = (int.from_bytes(contents[position + at : position + at + 2], "big") for at in (5, 7))
+            if height * width > MOST_PIXELS:
+                return False
+        position += 2 + length
+    return None
 
 
 def read_image(filename: str) -> np.ndarray:

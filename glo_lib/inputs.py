@@ -10,19 +10,24 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from glo_lib import locks
 from glo_lib.backend import tf
 from glo_lib.cache import cache_root, digest_of
-from glo_lib.images import is_plain_jpeg, list_images, read_image, refuse, unreadable
+from glo_lib.decoding import Inputs, decode_files, preprocess_inputs
+from glo_lib.images import list_images, refuse
+from glo_lib.stored_images import StoredImages
 
 __all__ = [
     "DecodedImages",
+    "batch_of_step",
     "decode_images",
     "get_inputs_dataset",
     "get_inputs_queue",
@@ -32,48 +37,11 @@ __all__ = [
     "preprocess_inputs",
 ]
 
-Inputs = dict[str, tf.Tensor]
-TIGHT_CROP = 108  # pixels: the face alone in CelebA's 178x218 aligned images
-CHUNK = 1024  # files decoded between two looks at what went wrong
 SLOW_TO_DECODE = 10_000  # images; below that a progress bar is more noise than news
 CHECKSUM_BYTES = 2**20
 CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
-DECODER_VERSION = 1  # part of every cache key: raise it when the decoded bytes change
-
-
-def preprocess_inputs(inputs: Inputs, tight_crop: bool = False, size: int = 128) -> Inputs:
-    """Crop the central square, resize it, and map it to [-1, 1].
-
-    Args:
-        inputs: ``image`` is (height, width, channels), uint8 in [0, 255] or float in [0, 1]; other entries pass unchanged.
-        tight_crop: crop 108 pixels (or the short side, if that is less) instead of the short side.
-        size: pixels a side of the result. Shrinking averages over the pixels that fall together, so that nothing aliases.
-
-    Returns:
-        A new dictionary; ``image`` is (size, size, channels) float32 in [-1, 1].
-
-    Example:
-        >>> with tf.Graph().as_default():
-        ...     preprocess_inputs({"image": tf.zeros([218, 178, 3], tf.uint8)}, size=64)["image"].shape
-        TensorShape([64, 64, 3])
-    """
-    image = inputs["image"]
-    top, left, side = _central_square(tf.shape(image), tight_crop)
-    image = tf.image.convert_image_dtype(image[top : top + side, left : left + side], tf.float32)  # (side, side, channels)
-    return {**inputs, "image": _resize(image, size) * 2 - 1}
-
-
-def _central_square(shape: tf.Tensor, tight_crop: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    height, width = shape[0], shape[1]
-    side = tf.minimum(height, width)
-    side = tf.minimum(side, TIGHT_CROP) if tight_crop else side
-    return (height - side) // 2, (width - side) // 2, side
-
-
-def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    resized = tf.image.resize(image, [size, size], antialias=True)  # (size, size, channels)
-    resized.set_shape([size, size, image.shape[2]])
-    return resized
+DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
+UNFINISHED = "decoding-"  # how the names of files begin that are still being written
 
 
 def get_inputs_queue(
@@ -88,8 +56,8 @@ def get_inputs_queue(
 ) -> Inputs:
     """Batches of images and their indices from TensorFlow's graph queues, the pipeline of the post.
 
-    The post reads file names and indices from two queues, which drift apart as soon as several threads read: every code
-    then belongs to the wrong image. Here one queue holds pairs (file name, index), and a thread takes both at once.
+    The post reads file names and indices from two queues, which can drift apart when several threads read: every code then belongs to
+    the wrong image. Here one queue holds pairs (file name, index), and a thread takes both at once.
 
     The queues are filled by threads that have to be started in the session: ``tf.compat.v1.train.start_queue_runners``,
     or a ``MonitoredTrainingSession``, which does it by itself.
@@ -139,7 +107,7 @@ _preprocess_by_default = preprocess_inputs  # the argument of `get_inputs_queue`
 
 
 class DecodedImages(NamedTuple):
-    """Images decoded, cropped and resized once, as bytes in one memory-mapped file.
+    """Images decoded, cropped and resized once, as bytes in one file.
 
     The operating system keeps as much of the file in memory as fits, and reads the rest from disk when it is asked for: one mechanism
     for four thousand images and for two hundred thousand.
@@ -149,24 +117,30 @@ class DecodedImages(NamedTuple):
         num_images: N.
         image_size: pixels a side.
         filenames: the N files, by index.
+        skipped: files that are not among them because they cannot be read, and why.
     """
 
     path: Path
     num_images: int
     image_size: int
     filenames: tuple[str, ...]
+    skipped: Mapping[str, str] = MappingProxyType({})
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, image_size, image_size, 3)."""
         return self.num_images, self.image_size, self.image_size, 3
 
-    def array(self) -> np.ndarray:
-        """The images as a read-only, memory-mapped uint8 array (N, image_size, image_size, 3)."""
-        return np.memmap(self.path, np.uint8, mode="r", shape=self.shape)
+    def array(self) -> StoredImages | np.memmap:
+        """The images, indexed like a uint8 array (N, image_size, image_size, 3); rows are read from the file when they are asked for."""
+        if not hasattr(os, "preadv"):  # Windows
+            return np.memmap(self.path, np.uint8, mode="r", shape=self.shape)
+        return StoredImages(self.path, self.shape)
 
 
-def decode_images(filenames: Sequence[str], image_size: int, tight_crop: bool = False, progress: bool = False) -> DecodedImages:
+def decode_images(
+    filenames: Sequence[str], image_size: int, tight_crop: bool = False, progress: bool = False, on_bad_image: str = "error"
+) -> DecodedImages:
     """Decode, crop and resize every file once, or find the cache of an earlier call.
 
     Ordinary JPEG files are decoded and cropped in one step by TensorFlow, on all cores; whatever else is an image (PNG, 16-bit, rotated by
@@ -178,19 +152,33 @@ def decode_images(filenames: Sequence[str], image_size: int, tight_crop: bool = 
         image_size: pixels a side.
         tight_crop: see `preprocess_inputs`.
         progress: show a progress bar.
+        on_bad_image: "error" refuses files that cannot be read, all of them at once; "skip" leaves them out: the index is then the
+            position among the remaining files.
 
     Returns:
         `DecodedImages`.
 
     Raises:
-        ValueError: files that cannot be read, all of them counted, the first ten named with their reason.
+        ValueError: files that cannot be read, all of them counted, the first ten named with their reason; or no file can be read.
         FileNotFoundError: a file that is not there.
     """
     key = _cache_key(filenames, image_size, tight_crop)
-    decoded = DecodedImages(cache_root() / "images" / f"{key}.uint8", len(filenames), image_size, tuple(filenames))
-    if not _is_whole(decoded):
-        _build(decoded, tight_crop, progress)
+    wanted = DecodedImages(cache_root() / "images" / f"{key}.uint8", len(filenames), image_size, tuple(filenames))
+    decoded = _read_cache(wanted) or _build(wanted, tight_crop, progress, on_bad_image)
+    _refuse_unless_allowed(decoded, on_bad_image)
     return decoded
+
+
+def _refuse_unless_allowed(decoded: DecodedImages, on_bad_image: str) -> None:
+    if decoded.skipped and (on_bad_image == "error" or not decoded.num_images):
+        refuse([f"{filename!r}: {reason}" for filename, reason in decoded.skipped.items()])
+
+
+def _without(wanted: DecodedImages, reasons: Mapping[int, str]) -> DecodedImages:
+    """The images but those at some positions."""
+    left = tuple(filename for position, filename in enumerate(wanted.filenames) if position not in reasons)
+    skipped = {wanted.filenames[position]: reason for position, reason in reasons.items()}
+    return wanted._replace(num_images=len(left), filenames=left, skipped=MappingProxyType(skipped))
 
 
 def _cache_key(filenames: Sequence[str], image_size: int, tight_crop: bool) -> str:
@@ -204,38 +192,53 @@ def _cache_key(filenames: Sequence[str], image_size: int, tight_crop: bool) -> s
     return digest_of(*parts)
 
 
-def _is_whole(decoded: DecodedImages) -> bool:
-    """Whether the cache is there, has the size it should have, and holds the bytes that were written."""
+def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
+    """What the cache holds, if it is there, is that of these files, has the size it should have, and holds the bytes that were written."""
     try:
-        checksums = json.loads(decoded.path.with_suffix(".json").read_text())["crc32"]
-        if decoded.path.stat().st_size != np.prod(decoded.shape, dtype=np.int64):
-            return False
+        description = json.loads(wanted.path.with_suffix(".json").read_text())
+        checksums = description["crc32"]
+        decoded = _without(wanted, {int(position): str(reason) for position, reason in description.get("skipped", {}).items()})
+        if description.get("key", wanted.path.stem) != wanted.path.stem or decoded.path.stat().st_size != _num_bytes(decoded):
+            return None
         stride = max(1, len(checksums) // CHECKED_BLOCKS)
         with open(decoded.path, "rb") as file:
             for block in range(0, len(checksums), stride):
                 file.seek(block * CHECKSUM_BYTES)
                 if zlib.crc32(file.read(CHECKSUM_BYTES)) != checksums[block]:
-                    return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return len(checksums) == -(-int(np.prod(decoded.shape, dtype=np.int64)) // CHECKSUM_BYTES)
+                    return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return decoded if len(checksums) == -(-_num_bytes(decoded) // CHECKSUM_BYTES) else None
 
 
-def _build(decoded: DecodedImages, tight_crop: bool, progress: bool) -> None:
-    decoded.path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=decoded.path.parent, prefix="decoding-")
+def _num_bytes(decoded: DecodedImages) -> int:
+    return int(np.prod(decoded.shape, dtype=np.int64))
+
+
+def _build(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image: str) -> DecodedImages:
+    folder = wanted.path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    locks.remove_abandoned(folder, UNFINISHED)
+    handle, partial = tempfile.mkstemp(dir=folder, prefix=UNFINISHED)
     description = Path(f"{partial}.json")
     try:
-        with os.fdopen(handle, "wb") as file:
-            _write_decoded(file, decoded, tight_crop, progress)
-        checksums = _checksums(partial)
-        # The images first: a description without its images is seen as incomplete, and so are images without one.
-        os.replace(partial, decoded.path)
-        description.write_text(json.dumps({"shape": decoded.shape, "crc32": checksums}))
-        os.replace(description, decoded.path.with_suffix(".json"))
+        with os.fdopen(handle, "wb") as file, locks.acquire(partial) or locks.Lock(None):
+            decoded = _without(wanted, _write_decoded(file, wanted, tight_crop, progress))
+            _refuse_unless_allowed(decoded, on_bad_image)
+            file.flush()
+            # The images first: a description without its images is seen as incomplete, and so are images without one.
+            description.write_text(json.dumps(_description(decoded, wanted, _checksums(partial))))
+            os.replace(partial, decoded.path)
+            os.replace(description, decoded.path.with_suffix(".json"))
     finally:
         Path(partial).unlink(missing_ok=True)
         description.unlink(missing_ok=True)
+    return decoded
+
+
+def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[int]) -> dict[str, object]:
+    reasons = {position: decoded.skipped[name] for position, name in enumerate(wanted.filenames) if name in decoded.skipped}
+    return {"key": decoded.path.stem, "shape": decoded.shape, "crc32": checksums, "skipped": reasons}
 
 
 def _checksums(filename: str) -> list[int]:
@@ -243,54 +246,17 @@ def _checksums(filename: str) -> list[int]:
         return [zlib.crc32(block) for block in iter(lambda: file.read(CHECKSUM_BYTES), b"")]
 
 
-def _write_decoded(file, decoded: DecodedImages, tight_crop: bool, progress: bool) -> None:
-    filenames = decoded.filenames
-    quiet = not progress or len(filenames) < SLOW_TO_DECODE
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        decode = _chunk_decoder(session, decoded.image_size, tight_crop)
-        for start in tqdm(range(0, len(filenames), CHUNK), "decoding", unit=f"x{CHUNK}", disable=quiet, file=sys.stdout):
-            chunk = filenames[start : start + CHUNK]
-            try:
-                decode(chunk).tofile(file)
-            except (tf.errors.InvalidArgumentError, ValueError) as error:
-                # Which of them failed, TensorFlow does not say; and the reader wants all bad files named at once.
-                refuse(unreadable(filenames[start:]) or [f"in {chunk[0]!r} to {chunk[-1]!r}: {error}"])
-
-
-def _chunk_decoder(session: tf.compat.v1.Session, image_size: int, tight_crop: bool) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from file names (n) to uint8 images (n, image_size, image_size, 3)."""
-    names = tf.compat.v1.placeholder(tf.string, [None])
-    pixels = tf.compat.v1.placeholder(tf.uint8, [None, None, 3])
-    dataset = tf.data.Dataset.from_tensor_slices(names)
-    dataset = dataset.map(lambda name: _decode_plain(name, image_size, tight_crop), num_parallel_calls=os.cpu_count())
-    iterator = tf.compat.v1.data.make_initializable_iterator(dataset.batch(64).prefetch(2))
-    next_batch = iterator.get_next()
-    odd_image = _to_bytes(preprocess_inputs({"image": pixels}, tight_crop, image_size)["image"])
-
-    def decode(chunk: Sequence[str]) -> np.ndarray:
-        plain = np.array([is_plain_jpeg(filename) for filename in chunk])
-        images = np.empty((len(chunk), image_size, image_size, 3), np.uint8)
-        where = np.flatnonzero(plain)
-        session.run(iterator.initializer, {names: [os.fsencode(chunk[i]) for i in where]})
-        for start in range(0, len(where), 64):
-            images[where[start : start + 64]] = session.run(next_batch)
-        for i in np.flatnonzero(~plain):
-            images[i] = session.run(odd_image, {pixels: read_image(chunk[i])})
-        return images
-
-    return decode
-
-
-def _decode_plain(filename: tf.Tensor, image_size: int, tight_crop: bool) -> tf.Tensor:
-    """`preprocess_inputs` of a JPEG file, of which only the central square is decoded; as bytes."""
-    contents = tf.io.read_file(filename)
-    top, left, side = _central_square(tf.io.extract_jpeg_shape(contents), tight_crop)
-    image = tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3)  # (side, side, 3)
-    return _to_bytes(_resize(tf.image.convert_image_dtype(image, tf.float32), image_size) * 2 - 1)
-
-
-def _to_bytes(image: tf.Tensor) -> tf.Tensor:
-    return tf.saturate_cast(tf.round((image + 1) * 127.5), tf.uint8)
+def _write_decoded(file: BinaryIO, wanted: DecodedImages, tight_crop: bool, progress: bool) -> dict[int, str]:
+    """Write all images that can be read, and say of the others, by position, why not."""
+    reasons, total = {}, len(wanted.filenames)
+    with tqdm(total=total, desc="decoding", unit=" images", disable=not progress or total < SLOW_TO_DECODE, file=sys.stdout) as bar:
+        for first, part in decode_files(wanted.filenames, wanted.image_size, tight_crop):
+            if isinstance(part, str):
+                reasons[first] = part
+            else:
+                part.tofile(file)
+            bar.update(1 if isinstance(part, str) else len(part))
+    return reasons
 
 
 def order_of_images(positions: tf.Tensor, num_images: int, seed: int) -> tf.Tensor:
@@ -340,12 +306,14 @@ def inputs_dataset(
     if not 0 <= shard < num_shards:
         raise ValueError(f"shard is {shard}; with {num_shards} shard(s) it can be 0 to {num_shards - 1}")
 
+    stored = decoded.array()
+
     def batch(step: tf.Tensor) -> Inputs:
         first = (step * num_shards + shard) * batch_size
         index = order_of_images(first + tf.range(batch_size, dtype=tf.int64), decoded.num_images, seed)
-        # A memory-mapped constant: the file is neither read in nor copied, and gathering from it needs no Python.
-        images = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=decoded.shape, memory_region_name=str(decoded.path))
-        return {"image": tf.gather(images, index), "index": index}
+        images = tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)  # (batch_size, image_size, image_size, 3)
+        images.set_shape([batch_size, *decoded.shape[1:]])
+        return {"image": images, "index": index}
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=1, deterministic=True).prefetch(2)
@@ -378,3 +346,11 @@ def get_inputs_dataset(
     inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
     # Bytes travel to the device, floats are made there: a quarter of the traffic.
     return {"image": tf.cast(inputs["image"], tf.float32) / 127.5 - 1, "index": inputs["index"]}
+
+
+def batch_of_step(
+    decoded: DecodedImages, step: int, batch_size: int, seed: int = 0, shard: int = 0, num_shards: int = 1
+) -> dict[str, np.ndarray]:
+    """The batch that `get_inputs_dataset` gives at one step, as arrays: to look at a step again."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        return session.run(get_inputs_dataset(decoded, batch_size, seed, step, shard, num_shards))

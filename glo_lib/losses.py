@@ -34,7 +34,7 @@ def get_glo_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 
         ...     float(session.run(get_glo_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
         1.0
     """
-    _check_shapes(images, reconstructions)
+    images, reconstructions = _alike(images, reconstructions)
     return weight * tf.reduce_mean(tf.square(images - reconstructions))
 
 
@@ -55,23 +55,21 @@ def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: flo
         averaging them (a factor that Adam does not notice), and loses digits to cancellation.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or height, width or channels are not known when the graph is built.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         ...     float(session.run(get_pairwise_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
         0.0
     """
-    _check_shapes(images, reconstructions)
+    images, reconstructions = _alike(images, reconstructions)
     error = reconstructions - images
-    entries = error.shape[1:].num_elements()
+    entries = _known_sides(error, "the pairwise error").num_elements()
     centred = error - tf.reduce_mean(error, axis=[1, 2, 3], keepdims=True)
     return weight * 2.0 * entries / (entries - 1) * tf.reduce_mean(tf.square(centred))
 
 
-def laplacian_pyramid_loss(
-    images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, levels: int | None = None
-) -> tf.Tensor:
+def laplacian_pyramid_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, levels: int | None = None) -> tf.Tensor:
     """Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
 
     ``Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1``, where L_j is level j of the Laplacian pyramid and the last level
@@ -91,7 +89,7 @@ def laplacian_pyramid_loss(
         Scalar, in units of the range [-1, 1].
 
     Raises:
-        ValueError: the shapes differ, the images are not square, or they are too small for that many levels.
+        ValueError: the shapes differ or are unknown when the graph is built; images that are not square, or too small for that many levels.
 
     Example:
         A constant difference is invisible in every band-pass level and counts once, in the last one.
@@ -101,7 +99,7 @@ def laplacian_pyramid_loss(
         ...     round(float(session.run(loss)), 6)
         1.0
     """
-    _check_shapes(images, reconstructions)
+    images, reconstructions = _alike(images, reconstructions)
     pyramid = laplacian_pyramid(images - reconstructions, levels)
     return weight * tf.add_n([tf.reduce_mean(tf.abs(level)) for level in pyramid])
 
@@ -120,7 +118,7 @@ def laplacian_pyramid(images: tf.Tensor, levels: int | None = None) -> list[tf.T
         List of tensors (batch, size / 2^j, size / 2^j, channels), j = 0, 1, ...
 
     Raises:
-        ValueError: images that are not square, or too small for that many levels.
+        ValueError: images whose size is not known when the graph is built, that are not square, or too small for that many levels.
     """
     size, levels = _check_pyramid(images, levels)
     pyramid, current = [], images
@@ -167,13 +165,26 @@ def get_loss(name: str) -> Callable[..., tf.Tensor]:
     return LOSSES[name]
 
 
-def _check_shapes(images: tf.Tensor, reconstructions: tf.Tensor) -> None:
+def _alike(images: tf.Tensor, reconstructions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both as tensors, also where arrays were given."""
+    images, reconstructions = tf.convert_to_tensor(images), tf.convert_to_tensor(reconstructions)
     if not images.shape.is_compatible_with(reconstructions.shape):
         raise ValueError(f"images have shape {images.shape} and reconstructions {reconstructions.shape}; they must be alike")
+    return images, reconstructions
+
+
+def _known_sides(images: tf.Tensor, asker: str) -> tf.TensorShape:
+    """(height, width, channels), for what must know them when the graph is built."""
+    if images.shape.rank != 4 or not images.shape[1:].is_fully_defined():
+        raise ValueError(
+            f"images have shape {images.shape}; {asker} takes (batch, height, width, channels) and must know all but the batch when "
+            "the graph is built: resize the images to one size, or state it with tf.ensure_shape(images, [None, height, width, channels])"
+        )
+    return images.shape[1:]
 
 
 def _check_pyramid(images: tf.Tensor, levels: int | None) -> tuple[int, int]:
-    height, width = images.shape[1:3]
+    height, width, _ = _known_sides(images, "the Laplacian pyramid")
     if height != width or height < 2 * SMALLEST_LEVEL or height & (height - 1):
         raise ValueError(f"images are {height}x{width} pixels; the pyramid takes squares of 8, 16, 32, 64, ... pixels a side")
     most = int(np.log2(height // SMALLEST_LEVEL)) + 1

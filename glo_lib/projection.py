@@ -11,6 +11,8 @@ from glo_lib.backend import tf
 
 # Below this squared norm a code has no direction that float32 could still tell; it is left at (almost) zero instead of becoming NaN.
 SMALLEST_SQUARED_NORM = 1e-12
+# Rows with an entry above this are scaled down first: the square of a norm above 1.8e19 is more than float32 can hold.
+LARGEST_ENTRY = 1e16
 
 
 def project(z: tf.Tensor) -> tf.Tensor:
@@ -27,7 +29,7 @@ def project(z: tf.Tensor) -> tf.Tensor:
         ...     session.run(project(tf.constant([[3.0, 4.0]]))).round(3).tolist()
         [[0.6000000238418579, 0.800000011920929]]
     """
-    return tf.math.l2_normalize(z, axis=1, epsilon=SMALLEST_SQUARED_NORM)
+    return tf.math.l2_normalize(_without_overflow(z), axis=1, epsilon=SMALLEST_SQUARED_NORM)
 
 
 def project_ball(z: tf.Tensor) -> tf.Tensor:
@@ -46,19 +48,30 @@ def project_ball(z: tf.Tensor) -> tf.Tensor:
         ...     session.run(project_ball(tf.constant([[0.0, 0.5], [0.0, 2.0]]))).tolist()
         [[0.0, 0.5], [0.0, 1.0]]
     """
+    z = _without_overflow(z)
     squared_norm = tf.reduce_sum(tf.square(z), axis=1, keepdims=True)  # (batch, 1)
     # The maximum is taken before the root: the root's gradient at zero is infinite.
     return z * tf.math.rsqrt(tf.maximum(squared_norm, 1.0))
 
 
-PROJECTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"sphere": project, "ball": project_ball}
+def _without_overflow(z: tf.Tensor) -> tf.Tensor:
+    """The same directions, with no entry above `LARGEST_ENTRY`; all other rows bit for bit as they are.
+
+    Both projections take a row that is this long and the shortened one to the same point. The factor may count as a constant: the
+    gradient at the shortened row, divided by the factor, is the gradient at the long one.
+    """
+    largest = tf.reduce_max(tf.abs(z), axis=1, keepdims=True)  # (batch, 1)
+    return z / tf.stop_gradient(tf.maximum(largest / LARGEST_ENTRY, 1.0))
+
+
+PROJECTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"sphere": project, "ball": project_ball, "none": tf.identity}
 
 
 def get_projection(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """The projection of that name.
 
     Args:
-        name: ``"sphere"`` or ``"ball"``.
+        name: ``"sphere"``, ``"ball"``, or ``"none"``, which leaves codes as they are (a VAE's).
 
     Raises:
         ValueError: there is no projection of that name.

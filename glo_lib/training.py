@@ -1,4 +1,4 @@
-"""Training GLO: build the model, build the loss, build the train op, run.
+"""Training GLO, or the VAE it is compared with: build the model, build the loss, build the train op, run.
 
 The arrangement follows the training loop of the post and the steps of TF-GAN's ``train.py``: each hands a named tuple to the next.
 Towers share the decoder and the table of codes; each gets its own part of the batch on its own device.
@@ -16,27 +16,35 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from glo_lib import checkpoints, faces
 from glo_lib import codes as latent_codes
-from glo_lib import faces
 from glo_lib.backend import tf
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
 from glo_lib.devices import Devices, choose_devices
 from glo_lib.evaluation import evaluate
-from glo_lib.inputs import DecodedImages, Inputs, decode_images, get_inputs_dataset, list_images
+from glo_lib.finite import NOT_FINITE, assert_finite, first_not_finite, spelled
+from glo_lib.inputs import DecodedImages, Inputs, batch_of_step, decode_images, get_inputs_dataset
 from glo_lib.losses import get_loss
 from glo_lib.progress import progress_bar
 from glo_lib.projection import get_projection, project
 from glo_lib.run_folder import (
     SECONDS_NAME,
+    UNREPORTED_NAME,
     HistoryRow,
     Progress,
     append_history,
     data_manifest,
+    lock_run_folder,
+    note_skipped,
     open_run_folder,
+    progress_of,
     read_history,
-    read_progress,
+    run_dir_of,
+    write_history,
 )
+from glo_lib.split import Split, split_images
+from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
 
 __all__ = ["TrainConfig", "TrainResult", "TrainingDiverged", "batch_norm_decay", "train"]
 
@@ -44,7 +52,6 @@ v1 = tf.compat.v1
 EMBEDDED_IMAGES = 4096
 GRID = 5  # images a side of the grids in TensorBoard, as in the post
 CODES_PER_BLOCK = 4096
-CHECKPOINTS_KEPT = 3
 BATCH_NORM_DECAY = 0.99
 
 
@@ -74,6 +81,7 @@ class Setting(NamedTuple):
     images: DecodedImages
     run_dir: Path
     start: Progress
+    checkpoint: str | None
 
 
 class Tower(NamedTuple):
@@ -83,30 +91,46 @@ class Tower(NamedTuple):
     latent_z: tf.Tensor
     reconstructions: tf.Tensor
     batch_norm_updates: list[tf.Operation]
+    posterior: Posterior | None = None  # of a VAE
 
 
 class Model(NamedTuple):
-    """The table of codes (N, d) and the towers that decode parts of it."""
+    """The towers and what they share: the decoder, and the table of codes (N, d) or, in a VAE, the encoder."""
 
-    codes: tf.Variable
+    codes: tf.Variable | None
     decoder_variables: list[tf.Variable]
     towers: list[Tower]
+    encoder_variables: list[tf.Variable] = []  # noqa: RUF012 - never changed
+
+    @property
+    def network(self) -> list[tf.Variable]:
+        """Variables whose number does not grow with the data."""
+        return [*self.decoder_variables, *self.encoder_variables]
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """Variables with a row for each image."""
+        return [] if self.codes is None else [self.codes]
 
 
 class TrainOps(NamedTuple):
-    """What a step runs, and what is fed to it."""
+    """What a step runs, what is fed to it, and what is noted in checkpoints beside the model."""
 
     step: tf.Operation
+    gradients: list[tf.Tensor | tf.IndexedSlices]
     global_step: tf.Variable
     rate_scale: tf.Tensor
     seconds: tf.Variable
+    unreported: tf.Variable
 
 
 def train(config: TrainConfig) -> TrainResult:
     """Train GLO, or go on with a run that was stopped, or look again at one that is complete.
 
     Ctrl-C (in a notebook: the interrupt button) ends the run after the step at hand, with everything saved, and returns what there is;
-    SIGTERM does the same and ends the program. The same call goes on from there. Metrics and figures are made from the run folder.
+    SIGTERM does the same and ends the program. The same call goes on from there; after a crash, from the newest whole checkpoint. Codes,
+    weights and metrics are then bit for bit those of a run that was never stopped, unless ``max_seconds`` makes the rates follow the clock.
+    Metrics and figures are made from the run folder.
 
     Args:
         config: the settings.
@@ -117,21 +141,25 @@ def train(config: TrainConfig) -> TrainResult:
     Raises:
         ValueError: settings that do not fit the data, the machine or the run folder; images that cannot be read.
         FileNotFoundError: no such data.
+        RunFolderInUse: another process trains in the run folder.
+        OSError: the disk is full; the message names the checkpoint that is left.
         TrainingDiverged: the loss or a variable became NaN or infinite; the last good checkpoint is kept.
 
     Example:
         ``train(TrainConfig(num_epochs=10)).metrics["psnr_db"]``
     """
     setting = prepare(config)
-    if _share_done(setting, setting.start) < 1:
-        with tf.Graph().as_default():
-            v1.set_random_seed(config.seed)
-            model = build_model(setting)
-            loss = build_loss(config, model)
-            train_ops = build_train_ops(setting, model, loss)
-            run(setting, model, loss, train_ops)
-    metrics = evaluate(setting.run_dir, setting.images)
-    return TrainResult(setting.run_dir, metrics, read_history(setting.run_dir))
+    with lock_run_folder(setting.run_dir), checkpoints.disk_full_explained(setting.run_dir):
+        setting = _from_newest_checkpoint(setting)  # another process may have trained here a moment ago
+        if _share_done(setting, setting.start) < 1:
+            with tf.Graph().as_default():
+                v1.set_random_seed(config.seed)
+                model = build_model(setting)
+                loss = build_loss(config, model)
+                train_ops = build_train_ops(setting, model, loss)
+                run(setting, model, loss, train_ops)
+        metrics = evaluate(setting.run_dir, setting.images)
+        return TrainResult(setting.run_dir, metrics, read_history(setting.run_dir))
 
 
 def prepare(config: TrainConfig) -> Setting:
@@ -139,16 +167,41 @@ def prepare(config: TrainConfig) -> Setting:
     devices = choose_devices(config.gpus, config.precision)
     filenames = find_images(config)
     _check_against_data(config, len(filenames))
-    images = decode_images(filenames, config.image_size, config.tight_crop, progress=True)
-    run_dir = open_run_folder(config, data_manifest(filenames))
-    return Setting(config, devices, images, run_dir, read_progress(run_dir))
+    images = decode_images(filenames, config.image_size, config.tight_crop, progress=True, on_bad_image=config.on_bad_image)
+    _check_against_data(config, images.num_images)
+    manifest = data_manifest(images.filenames)
+    with lock_run_folder(run_dir_of(config, manifest)):  # before anything is read that another process may be changing
+        run_dir = open_run_folder(config, manifest, images.filenames)
+        note_skipped(run_dir, images.skipped)
+        return _from_newest_checkpoint(Setting(config, devices, images, run_dir, Progress(0, 0.0), None))
+
+
+def _from_newest_checkpoint(setting: Setting) -> Setting:
+    checkpoint = checkpoints.settle(setting.run_dir)
+    return setting._replace(start=progress_of(checkpoint), checkpoint=checkpoint)
 
 
 def find_images(config: TrainConfig) -> list[str]:
-    """The image files of a run: those of ``data_dir``, or the embedded faces."""
+    """The image files that a run is trained on: those of ``data_dir``, or the embedded faces, without what is held out."""
+    return find_split(config).training
+
+
+def find_split(config: TrainConfig) -> Split:
+    """Training and held-out files of a run, see `glo_lib.split.split_images`; nothing is held out when ``held_out`` is 0.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        `glo_lib.split.Split`; `glo_lib.inputs.decode_images` reads either part.
+
+    Raises:
+        ValueError: a part that would be empty, or a damaged ``list_eval_partition.txt``.
+        FileNotFoundError: no such data.
+    """
     if config.data_dir:
-        return list_images(config.data_dir, config.num_samples)
-    return list_images(faces.load_faces(config.num_samples or EMBEDDED_IMAGES))
+        return split_images(config.data_dir, config.held_out, config.num_samples)
+    return split_images(faces.load_faces(config.num_samples or EMBEDDED_IMAGES), config.held_out)
 
 
 def _check_against_data(config: TrainConfig, num_images: int) -> None:
@@ -157,7 +210,7 @@ def _check_against_data(config: TrainConfig, num_images: int) -> None:
             f"batch_size is {config.batch_size} on each of {config.gpus} tower(s), and there are {num_images} images; "
             f"it can be at most {num_images // config.gpus}"
         )
-    if config.code_init == "pca" and config.num_dims >= num_images:
+    if config.model == "glo" and config.code_init == "pca" and config.num_dims >= num_images:
         raise ValueError(
             f"num_dims is {config.num_dims}, and {num_images} images have {num_images - 1} principal components to start from; "
             "give fewer dimensions, or code_init 'normal'"
@@ -165,32 +218,50 @@ def _check_against_data(config: TrainConfig, num_images: int) -> None:
 
 
 def build_model(setting: Setting) -> Model:
-    """Codes and decoder on the parameter device, and a tower on each device: gather, project, decode."""
+    """Codes (of a VAE: encoder) and decoder on the parameter device, and a tower on each device."""
     config, devices, images = setting.config, setting.devices, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
-    with tf.device(devices.parameters):
-        codes = v1.get_variable("codes", [images.num_images, config.num_dims], initializer=v1.zeros_initializer(), use_resource=True)
+    codes = None
+    if config.model == "glo":
+        with tf.device(devices.parameters):
+            codes = v1.get_variable("codes", [images.num_images, config.num_dims], initializer=latent_codes.large_zeros, use_resource=True)
     towers = [build_tower(setting, codes, number) for number in range(config.gpus)]
-    return Model(codes, v1.global_variables("decoder"), towers)
+    return Model(codes, v1.global_variables("decoder"), towers, v1.global_variables("encoder"))
 
 
-def build_tower(setting: Setting, codes: tf.Variable, number: int) -> Tower:
-    """Filenames to {"image", "index"}, gather the codes, project, decode: the data's way through the model, on one device."""
+def build_tower(setting: Setting, codes: tf.Variable | None, number: int) -> Tower:
+    """Filenames to {"image", "index"}, a code for each image, decode: the data's way through the model, on one device."""
     config, devices = setting.config, setting.devices
     with v1.device(_variables_on(devices.parameters, devices.towers[number])), v1.name_scope(f"tower_{number}"):
         inputs = get_inputs_dataset(
             setting.images, config.batch_size, config.seed, setting.start.step, shard=number, num_shards=config.gpus
         )
-        with tf.device(devices.parameters):
-            rows = tf.gather(codes, inputs["index"])  # (batch, d)
-        latent_z = get_projection(config.projection)(rows)
         updates_before = set(v1.get_collection(v1.GraphKeys.UPDATE_OPS))
+        if codes is None:
+            latent_z, posterior = draw_codes(config, inputs["image"], number)
+        else:
+            latent_z, posterior = look_up_codes(setting, codes, inputs["index"]), None
         reconstructions = decoder(
             latent_z, config.num_filters, config.kernel_size, batch_norm_decay=batch_norm_decay(), reuse=number > 0
         )  # (batch, size, size, 3)
         updates = [op for op in v1.get_collection(v1.GraphKeys.UPDATE_OPS) if op not in updates_before]
-    return Tower(inputs, latent_z, reconstructions, updates)
+    return Tower(inputs, latent_z, reconstructions, updates, posterior)
+
+
+def look_up_codes(setting: Setting, codes: tf.Variable, index: tf.Tensor) -> tf.Tensor:
+    """GLO: gather the rows of the batch and project them, (batch, d)."""
+    with tf.device(setting.devices.parameters):
+        rows = tf.gather(codes, index)  # (batch, d)
+    return get_projection(setting.config.projection)(rows)
+
+
+def draw_codes(config: TrainConfig, images: tf.Tensor, number: int) -> tuple[tf.Tensor, Posterior]:
+    """VAE: encode the batch and draw a code for each image, (batch, d); the noise is a function of seed, step and tower."""
+    decay = batch_norm_decay()
+    posterior = encoder(images, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
+    draw = tf.cast(v1.train.get_global_step(), tf.int64) * config.gpus + number
+    return reparameterise(posterior, seed=tf.stack([tf.constant(config.seed, tf.int64), draw])), posterior
 
 
 def batch_norm_decay() -> tf.Tensor:
@@ -209,12 +280,16 @@ def _variables_on(parameters: str, device: str) -> Callable[[tf.Operation], str]
 
 
 def build_loss(config: TrainConfig, model: Model) -> tf.Tensor:
-    """The mean of the towers' losses, a scalar."""
+    """The mean of the towers' losses, a scalar; a VAE's has the KL divergence added."""
     loss_function = get_loss(config.loss)
     losses = []
     for number, tower in enumerate(model.towers):
         with tf.device(tower.reconstructions.device), v1.name_scope(f"loss_{number}"):
-            losses.append(loss_function(tower.inputs["image"], tower.reconstructions))
+            both = tower.inputs["image"], tower.reconstructions
+            if tower.posterior is None:
+                losses.append(loss_function(*both))
+            else:
+                losses.append(negative_elbo(*both, tower.posterior, config.kl_weight, loss_function))
     return tf.add_n(losses) / len(losses)
 
 
@@ -224,27 +299,29 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
     with tf.device("/cpu:0"):
         global_step = v1.train.get_global_step()
         seconds = v1.get_variable(SECONDS_NAME, initializer=np.float64(0), trainable=False, use_resource=True)
+        unreported = v1.get_variable(UNREPORTED_NAME, initializer=np.zeros(2), trainable=False, use_resource=True)
         rate_scale = v1.placeholder_with_default(np.float32(1), [], name="rate_scale")
-    weights = [variable for variable in model.decoder_variables if variable.trainable]
+    weights = [variable for variable in model.network if variable.trainable]
     decoder_optimizer = v1.train.AdamOptimizer(rate_scale * config.learning_rate, name="DecoderAdam")
     # Rows that are put back on the sphere keep their norm: else it would only grow, and slow the codes down (chapter on projection).
     put_back = _onto_sphere_of_start(config) if config.projection == "sphere" else None
     code_optimizer = latent_codes.RowwiseAdam(rate_scale * config.code_learning_rate, project=put_back, name="CodeAdam")
-    gradients = decoder_optimizer.compute_gradients(loss, [*weights, model.codes], colocate_gradients_with_ops=True)
-    updates = [
-        decoder_optimizer.apply_gradients(gradients[:-1], global_step=global_step),
-        code_optimizer.apply_gradients(gradients[-1:]),
-        # Every tower sees the same moving averages: updating them from the first alone keeps them at one update per step.
-        *model.towers[0].batch_norm_updates,
-    ]
+    gradients = decoder_optimizer.compute_gradients(loss, [*weights, *model.tables], colocate_gradients_with_ops=True)
+    with tf.control_dependencies([assert_finite(loss, [gradient for gradient, _ in gradients])]):
+        updates = [
+            decoder_optimizer.apply_gradients(gradients[: len(weights)], global_step=global_step),
+            *([code_optimizer.apply_gradients(gradients[len(weights) :])] if model.tables else []),
+            # Every tower sees the same moving averages: updating them from the first alone keeps them at one update per step.
+            *model.towers[0].batch_norm_updates,
+        ]
     if config.gpus > 1 and config.average_decay:
         with tf.control_dependencies(updates):
-            updates.append(weight_average(config, global_step).apply(model.decoder_variables))
-    return TrainOps(tf.group(*updates), global_step, rate_scale, seconds)
+            updates.append(weight_average(config, global_step).apply(model.network))
+    return TrainOps(tf.group(*updates), [gradient for gradient, _ in gradients], global_step, rate_scale, seconds, unreported)
 
 
 def weight_average(config: TrainConfig, num_updates: tf.Tensor | None = None) -> v1.train.ExponentialMovingAverage:
-    """Average of the decoder's weights and batch-norm statistics; the codes are left out, their average would cost O(N d) per step.
+    """Average of the network's weights and batch-norm statistics; the codes are left out, their average would cost O(N d) per step.
 
     Early in a run the decay is lower, (1 + step) / (10 + step), so that the average does not remember the start.
     """
@@ -272,19 +349,39 @@ def initial_codes(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def run(setting: Setting, model: Model, loss: tf.Tensor, train_ops: TrainOps) -> None:
     """Take the steps that are left, with checkpoints, summaries and a progress bar, until the run is done or stopped."""
     print(setting.devices.description, flush=True)
-    clock = _Clock(setting.start.seconds)
-    with _signals_noted() as stop, _session(setting, model, loss, train_ops, clock) as session:
-        progress = setting.start
-        report = _Report(setting)
-        clock.start()
-        while _share_done(setting, progress) < 1 and not stop.is_set():
-            feed = {train_ops.rate_scale: rate_scale(setting.config, _share_done(setting, progress))}
-            _, value = session.run([train_ops.step, loss], feed)
-            if not np.isfinite(value):
-                raise TrainingDiverged(_diverged(setting, f"the loss is {value}", progress.step + 1))
-            progress = Progress(progress.step + 1, clock.seconds())
-            report.add(progress, float(value), _share_done(setting, progress))
+    report = _Report(setting, loss)
+    with _signals_noted() as stop:
+        with _session(setting, model, loss, train_ops, report) as session:
+            report.clock.start()
+            while _share_done(setting, report.progress) < 1 and not stop.is_set():
+                _take_step(setting, model, loss, train_ops, report.progress, session)
         report.close(stopped=stop.is_set())
+
+
+def _take_step(
+    setting: Setting, model: Model, loss: tf.Tensor, train_ops: TrainOps, done: Progress, session: v1.train.MonitoredSession
+) -> None:
+    """The step after ``done``; where it would make anything infinite or NaN, nothing is updated, and the first such tensor is named."""
+    try:
+        session.run(train_ops.step, {train_ops.rate_scale: rate_scale(setting.config, _share_done(setting, done))})
+    except tf.errors.InvalidArgumentError as error:
+        if NOT_FINITE not in str(error):
+            raise
+        what = session.run_step_fn(lambda step_context: _first_not_finite(setting, model, loss, train_ops, done, step_context.session))
+        raise TrainingDiverged(_diverged(setting, what, done.step + 1)) from None
+
+
+def _first_not_finite(setting: Setting, model: Model, loss: tf.Tensor, train_ops: TrainOps, done: Progress, session: v1.Session) -> str:
+    """The step after ``done`` once more, on its own batch and without its updates, tensor by tensor."""
+    config, feed = setting.config, {}
+    for number, tower in enumerate(model.towers):
+        batch = batch_of_step(setting.images, done.step, config.batch_size, config.seed, shard=number, num_shards=config.gpus)
+        feed |= {tower.inputs["image"]: batch["image"], tower.inputs["index"]: batch["index"]}
+    found = first_not_finite(session, [loss, *train_ops.gradients], feed)
+    if found is None:  # it happened in the step and not in its repetition
+        return "the loss or a gradient is not finite"
+    name, value = found
+    return f"the loss is {session.run(loss, feed)}; the first tensor that is not finite is {name} ({spelled(value)})"
 
 
 def rate_scale(config: TrainConfig, share_done: float) -> float:
@@ -317,16 +414,18 @@ class _Clock:
         return self._before + (0.0 if self._began is None else time.perf_counter() - self._began)
 
 
-def _session(setting: Setting, model: Model, loss: tf.Tensor, train_ops: TrainOps, clock: _Clock) -> v1.train.MonitoredSession:
+def _session(setting: Setting, model: Model, loss: tf.Tensor, train_ops: TrainOps, report: "_Report") -> v1.train.MonitoredSession:
     config, folder = setting.config, str(setting.run_dir)
-    saver = v1.train.Saver(max_to_keep=CHECKPOINTS_KEPT, save_relative_paths=True)  # a run folder may be moved
-    scaffold = v1.train.Scaffold(saver=saver, init_fn=_assign_codes(setting, model.codes))
+    saver = checkpoints.CarefulSaver(restored=setting.checkpoint)
+    scaffold = v1.train.Scaffold(saver=saver, init_fn=_assign_codes(setting, model.codes) if model.tables else None)
     with tf.device("/cpu:0"):
         summaries = build_summaries(model, loss)
+    before_save = _BeforeSave(setting, model, train_ops, report)
     hooks = [
+        report,  # first: what a checkpoint counts as done is in the history
         v1.train.SummarySaverHook(save_steps=config.summary_steps, output_dir=folder, summary_op=summaries),
         v1.train.CheckpointSaverHook(
-            folder, save_secs=config.checkpoint_seconds, scaffold=scaffold, listeners=[_BeforeSave(setting, model, train_ops, clock)]
+            folder, save_secs=config.checkpoint_seconds, scaffold=scaffold, listeners=[before_save], save_graph_def=False
         ),
     ]
     return v1.train.MonitoredTrainingSession(
@@ -372,23 +471,27 @@ def _grid(images: tf.Tensor) -> tf.Tensor:
 
 
 class _BeforeSave(v1.train.CheckpointSaverListener):
-    """Notes the time in the checkpoint, and refuses to save variables that are not finite: every checkpoint is a good one."""
+    """Notes time and losses in the checkpoint, and refuses to save variables that are not finite: every checkpoint is a good one."""
 
-    def __init__(self, setting: Setting, model: Model, train_ops: TrainOps, clock: _Clock):
-        self._setting, self._clock, self._seconds = setting, clock, train_ops.seconds
-        variables = [*model.decoder_variables, model.codes]
+    def __init__(self, setting: Setting, model: Model, train_ops: TrainOps, report: "_Report"):
+        self._setting, self._report, self._train_ops = setting, report, train_ops
+        first = [*model.network, *model.tables]
+        known = {variable.op.name for variable in first}
+        others = [v for v in v1.global_variables() if v.dtype.base_dtype.is_floating and v.op.name not in known]
+        variables = [*first, *others]  # moments and averages too
         self._names = [variable.op.name for variable in variables]
         self._finite = [tf.reduce_all(tf.math.is_finite(variable)) for variable in variables]
 
     def before_save(self, session, global_step_value):
-        self._seconds.load(self._clock.seconds(), session)
+        self._train_ops.seconds.load(self._report.clock.seconds(), session)
+        self._train_ops.unreported.load(self._report.unreported, session)
         bad = [name for name, finite in zip(self._names, session.run(self._finite), strict=True) if not finite]
         if bad:
             raise TrainingDiverged(_diverged(self._setting, f"{bad[0]} is no longer finite", global_step_value))
 
 
 def _diverged(setting: Setting, what: str, step: int) -> str:
-    kept = tf.train.latest_checkpoint(str(setting.run_dir))
+    kept = checkpoints.newest(setting.run_dir)
     left = f"the last good checkpoint, {Path(kept).name}, is kept" if kept else "there was no checkpoint yet"
     return f"at step {step} {what}; {left} in {setting.run_dir}. A lower learning_rate or code_learning_rate usually helps"
 
@@ -418,32 +521,37 @@ def _signals_noted() -> Iterator[threading.Event]:
             signal.raise_signal(signal.SIGTERM)
 
 
-class _Report:
-    """Progress bar and history of the loss."""
+class _Report(v1.train.SessionRunHook):
+    """How far the run has come; progress bar and history of the loss."""
 
     ROWS = 1000  # about that many lines in history.csv
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: Setting, loss: tf.Tensor):
         config = setting.config
+        self._setting, self._loss, self.progress, self.clock = setting, loss, setting.start, _Clock(setting.start.seconds)
         self._folder, self._start = setting.run_dir, setting.start
         self._images_per_step = config.batch_size * config.gpus
         self._steps_per_row = max(1, config.num_steps(setting.images.num_images) // self.ROWS)
-        self._losses: list[float] = []
+        self.unreported = checkpoints.read_values(setting.checkpoint, UNREPORTED_NAME, default=(0, 0))  # sum and number of losses
         self._recent: deque[float] = deque(maxlen=50)
-        rows = read_history(self._folder, up_to_step=self._start.step)
-        (self._folder / "history.csv").unlink(missing_ok=True)
-        for row in rows:
-            append_history(self._folder, row)
+        write_history(self._folder, read_history(self._folder, up_to_step=self._start.step))
         layout = "{percentage:3.0f}%|{bar:24}| {desc}"
         self._bar = progress_bar(total=1.0, bar_format=layout, mininterval=1, miniters=0)
         self._told = 0.0
 
+    def before_run(self, run_context):
+        return v1.train.SessionRunArgs(self._loss)
+
+    def after_run(self, run_context, run_values):
+        self.progress = Progress(self.progress.step + 1, self.clock.seconds())
+        self.add(self.progress, float(run_values.results), _share_done(self._setting, self.progress))
+
     def add(self, progress: Progress, loss: float, share_done: float) -> None:
-        self._losses.append(loss)
+        self.unreported = np.add(self.unreported, [loss, 1])
         self._recent.append(loss)
         if progress.step % self._steps_per_row == 0 or share_done == 1:
-            append_history(self._folder, HistoryRow(progress.step, progress.seconds, float(np.mean(self._losses))))
-            self._losses.clear()
+            append_history(self._folder, HistoryRow(progress.step, progress.seconds, float(self.unreported[0] / self.unreported[1])))
+            self.unreported = np.zeros(2)
         # A log file keeps every line: the longer a run has lasted, the rarer they become.
         if progress.seconds - self._told > max(1.0, progress.seconds / 100) or share_done == 1:
             self._tell(progress, share_done)

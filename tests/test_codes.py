@@ -176,7 +176,7 @@ def test_pca_takes_memory_mapped_images(tmp_path):
 def test_pca_does_not_depend_on_where_blocks_end(rows, monkeypatch):
     images = smooth_images(50)
     whole = fit_pca(images, 6)
-    monkeypatch.setattr(blocks, "__defaults__", (rows * 4 * 6 * 6 * 3,))
+    monkeypatch.setattr(blocks, "__defaults__", (1, rows * 4 * 6 * 6 * 3))
     assert len(next(blocks(images))) == min(rows, 50)
     parts = fit_pca(images, 6)
     for ours, theirs in zip(parts, whole, strict=True):

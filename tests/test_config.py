@@ -23,6 +23,7 @@ NO_TEXT = [3, None, True, b"faces", ["faces"]]
 WRONG = {
     "data_dir": (NO_TEXT, "text"),
     "num_samples": ([-1, 0.5, True, None, "many", "-3"], "a whole number of at least 0"),
+    "held_out": ([-0.1, 1, 0.95, "most", None, True, "nan"], "a finite number of at least 0"),
     "tight_crop": ([2, -1, 0.5, None, "", "maybe", "2", [True]], "true or false"),
     "image_size": ([0, 16, 100, 512, -64, 64.5, True, "64px", None], "32, 64, 128, 256"),
     "num_dims": (NOT_COUNTS, A_COUNT),
@@ -34,6 +35,8 @@ WRONG = {
     "loss": (["", "l2", "MSE", 3, None, True, ["mse"]], "mse, mpse, lap1"),
     "projection": (["", "cube", None, 0], "sphere, ball"),
     "code_init": (["", "zeros", None, 1], "pca, normal"),
+    "model": (["", "gan", "VAE", None, 1, True], "glo, vae"),
+    "kl_weight": ([-1, "-0.1", "beta", None, True, "nan", "inf"], "a finite number of at least 0"),
     "gpus": (NOT_COUNTS, A_COUNT),
     "batch_size": (NOT_COUNTS, A_COUNT),
     "learning_rate": (NOT_RATES, "a finite number above 0"),
@@ -47,6 +50,7 @@ WRONG = {
     "run_dir": (NO_TEXT, "text"),
     "summary_steps": (NOT_COUNTS, A_COUNT),
     "checkpoint_seconds": (NOT_COUNTS, A_COUNT),
+    "on_bad_image": (["", "ignore", "Skip", None, 0, True], "error, skip"),
 }
 
 
@@ -299,6 +303,10 @@ ANOTHER = {
     "run_dir": "elsewhere",
     "summary_steps": 7,
     "checkpoint_seconds": 7,
+    "on_bad_image": "skip",
+    "held_out": 0.5,
+    "model": "vae",
+    "kl_weight": 7.0,
 }
 
 
@@ -306,10 +314,12 @@ ANOTHER = {
 def test_two_runs_differ_in_what_cannot_change_and_in_nothing_else(name):
     one, other = TrainConfig(), TrainConfig(**{name: ANOTHER[name]})
     lines = one.differences(other)
-    if name in {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds"}:
+    if name in {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}:
         assert lines == [] and name in CHANGEABLE
     elif name == "image_size":  # which the widths follow
         assert lines == ["image_size: 64, not 128", f"num_filters: {one.num_filters}, not (256, 128, 64, 64, 32)"]
+    elif name == "model":  # which the projection follows
+        assert lines == ["projection: 'sphere', not 'none'", "model: 'glo', not 'vae'"]
     else:
         assert lines == [f"{name}: {getattr(one, name)!r}, not {ANOTHER[name]!r}"] and name not in CHANGEABLE
     assert one.differences(TrainConfig()) == []
@@ -338,3 +348,8 @@ def test_every_preset_is_allowed_and_the_original_experiment_is_among_them():
         assert (original.image_size, original.num_dims, original.num_filters) == (128, 100, (256, 128, 64, 64, 32))
         assert (original.batch_size, original.learning_rate, original.loss, original.average_decay) == (32, 1e-3, "mpse", 0.9995)
         assert (original.checkpoint_seconds, original.summary_steps) == (600, 100)
+
+
+def test_the_codes_of_a_vae_are_not_projected_and_those_of_glo_are():
+    assert TrainConfig(model="vae").projection == TrainConfig(model="vae", projection="ball").projection == "none"
+    assert TrainConfig().projection == "sphere"

@@ -163,3 +163,9 @@ def test_a_session_places_what_it_can_and_takes_no_more_gpu_memory_than_it_needs
     config = choose_devices(2, "float32").session_config
     assert isinstance(config, v1.ConfigProto)
     assert config.allow_soft_placement and config.gpu_options.allow_growth
+
+
+def test_one_tower_on_the_cpu_runs_one_operation_at_a_time_and_several_towers_run_together():
+    one, two = (choose_devices(gpus, "float32").session_config for gpus in (1, 2))
+    assert (one.inter_op_parallelism_threads, one.use_per_session_threads) == (1, True)
+    assert (two.inter_op_parallelism_threads, two.use_per_session_threads) == (0, False)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,12 +29,23 @@ def test_every_direct_pin_is_in_the_requirements_and_the_readme():
     assert len(pins) > 15
     for name, version in pins:
         assert re.search(rf"\b{re.escape(name)}\b", read("README.md")), name
-        if name != "setuptools":  # builds the package, and is installed nowhere
+        if name not in ("setuptools", "playwright", "torch"):  # builds the package; extras for those who browse, or compare
             assert (normal(name), version) in installed, name
 
 
-def test_conda_installs_the_same_requirements():
-    assert "- -r requirements.txt" in read("environment.yml")
+def test_conda_and_binder_install_the_same_requirements_with_lines_that_a_requirements_file_may_hold():
+    conda = yaml.safe_load(read("environment.yml"))
+    (from_pip,) = [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)]
+    assert from_pip == ["-r requirements.txt", "--editable ."]
+    (python,) = [entry for entry in conda["dependencies"] if str(entry).startswith("python=")]
+    assert python.removeprefix("python=") in {"3.10", "3.11", "3.12", "3.13"}
+
+
+def test_the_citation_agrees_with_the_package_and_the_book():
+    citation, book = yaml.safe_load(read("CITATION.cff")), yaml.safe_load(read("_config.yml"))
+    assert (citation["title"], [author["name"] for author in citation["authors"]]) == (book["title"], [book["author"]])
+    assert f'version = "{citation["version"]}"' in read("pyproject.toml") and f'license = "{citation["license"]}"' in read("pyproject.toml")
+    assert "repository-code" not in citation  # _config.yml alone has the address
 
 
 def test_presets_and_notebook_name_only_settings_that_exist():

@@ -23,6 +23,7 @@ from glo_lib.images import is_plain_jpeg, list_images, read_image, refuse, unpac
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
 ORIENTATION = 0x0112  # the EXIF tag
+IGNORE_WARNINGS = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of damage, which is the subject here
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +166,36 @@ def test_a_loop_of_links_is_entered_once_however_the_folder_is_named(monkeypatch
     assert below(Path(name), list_images(name)) == ["sub/a.jpg"]
 
 
+def test_links_that_lead_nowhere_or_to_themselves_are_left_out(tmp_path):
+    folder = tmp_path / "photos"
+    written(folder / "a.jpg")
+    for name, target in {"gone.jpg": "nowhere", "self.jpg": "self.jpg", "there.jpg": "back.jpg", "back.jpg": "there.jpg", "x": "x"}.items():
+        os.symlink(target, folder / name)
+    os.mkfifo(folder / "pipe.jpg")
+    assert below(folder, list_images(folder)) == ["a.jpg"]
+
+
+FILE_NAMES = st.binary(min_size=1, max_size=6).map(os.fsdecode).filter(lambda name: not set("\0/") & set(name) and name not in (".", ".."))
+
+
+@settings(deadline=None, max_examples=50)
+@given(tree=st.dictionaries(st.tuples(FILE_NAMES, FILE_NAMES), st.sampled_from([".jpg", ".PNG", ".txt", ""]), max_size=6))
+def test_any_names_are_listed_sorted_and_none_is_lost(tmp_path_factory, tree):
+    folder = tmp_path_factory.mktemp("tree")
+    expected = set()
+    for (parent, name), ending in tree.items():
+        path = folder / f"d{parent}" / f"{name}{ending}"
+        written(path)
+        if ending in (".jpg", ".PNG") and not path.name.startswith("."):
+            expected.add(str(path))
+    if not expected and not any(str(path).lower().endswith(images.EXTENSIONS) for path in folder.rglob("*")):
+        with pytest.raises(FileNotFoundError, match="holds no image"):
+            list_images(folder)
+        return
+    listed = list_images(folder)
+    assert listed == sorted(listed) and expected <= set(listed)
+
+
 def test_which_of_two_names_of_a_folder_is_used_does_not_depend_on_the_file_system(monkeypatch, tmp_path):
     written(tmp_path / "m" / "a.jpg")
     for name in "az":
@@ -294,6 +325,8 @@ def damaged_archives() -> dict[str, bytes]:
     return {
         "compressed data": good[:data] + b"\xff" * 20 + good[data + 20 :],
         "unknown compression": with_entry_changed(good, METHOD, b"\x63"),
+        "data that bzip2 does not know": with_entry_changed(good, METHOD, b"\x0c"),
+        "data that LZMA does not know": with_entry_changed(good, METHOD, b"\x0e"),
         "version of the future": with_entry_changed(good, VERSION, b"\xff"),
         "name that is not UTF-8": with_entry_changed(good, NAME, b"\xff"),
         "empty name": with_entry_changed(good, LENGTHS, bytes([0, 0, 0, 0, len("ü.jpg".encode()), 0])),  # the name is now a comment
@@ -650,12 +683,14 @@ def assert_read_or_refused(filename: str) -> None:
         assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
 
 
+@IGNORE_WARNINGS
 @settings(deadline=None, max_examples=50)
 @given(kind=st.sampled_from(sorted(READ_WITHOUT_SURPRISE)), flips=FLIPS)
 def test_a_file_with_any_bytes_changed_is_read_or_refused(shared_folder, kind, flips):
     assert_read_or_refused(written(shared_folder / "damaged.jpg", flipped(READ_WITHOUT_SURPRISE[kind], flips)))
 
 
+@IGNORE_WARNINGS
 @settings(deadline=None, max_examples=50)
 @given(
     start=st.sampled_from([b"", b"\xff\xd8\xff\xe0\x00\x10JFIF\0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*"]),
@@ -672,6 +707,7 @@ def with_exif_damaged() -> bytes:
     return encoded(NOISE, "JPEG", exif=tags).replace(b"\x01\x0e\x00\x02", b"\x01\x01\x00\x02")
 
 
+@IGNORE_WARNINGS
 @settings(deadline=None, max_examples=50)
 @example(contents=with_exif_damaged(), flips=[])
 @given(contents=st.just(encoded(NOISE, "JPEG", exif=exif(6))), flips=FLIPS)
@@ -694,6 +730,25 @@ def test_damaged_files_of_kinds_that_nobody_expects_are_refused(tmp_path, kind):
 
 
 # ------------------------------------------------------------------------------------------------- plain JPEG, and refusal
+
+
+def test_a_jpeg_that_declares_a_huge_size_is_not_left_to_tensorflow(tmp_path):
+    content = bytearray(encoded(NOISE, "JPEG"))
+    start = content.index(b"\xff\xc0")
+    for height, width, plain in [(8000, 8000, True), (8000, 8001, False), (65535, 65535, False)]:
+        content[start + 5 : start + 9] = struct.pack(">HH", height, width)
+        assert is_plain_jpeg(written(tmp_path / "a.jpg", bytes(content))) == plain
+
+
+def test_what_killed_processes_left_of_an_archive_is_cleared(tmp_path, cache):
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("a.jpg", b"x")
+    for name in ("unpacking-dead", "unpacking-young"):
+        written(cache / "archives" / name / "half.jpg")
+    os.utime(cache / "archives" / "unpacking-dead", (1, 1))
+    list_images(archive)
+    assert sorted(path.name[:15] for path in (cache / "archives").iterdir() if path.name.startswith("unpacking")) == ["unpacking-young"]
 
 
 def test_only_a_jpeg_without_exif_data_is_plain(tmp_path):

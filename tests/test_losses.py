@@ -360,11 +360,40 @@ def test_shapes_that_differ_are_named(loss):
         loss(tf.zeros([3, 8, 8, 3]), tf.zeros([3, 16, 16, 3]))
 
 
+@pytest.mark.parametrize("loss", [get_glo_loss, get_pairwise_loss, laplacian_pyramid_loss])
+def test_arrays_are_taken_like_tensors(loss):
+    images, reconstructions = np.random.default_rng(0).uniform(-1, 1, (2, 2, 8, 8, 3)).astype(np.float32)
+    with tf.Graph().as_default(), v1.Session() as session:
+        of_arrays, of_tensors = loss(images, reconstructions), loss(tf.constant(images), tf.constant(reconstructions))
+        assert session.run(of_arrays) == session.run(of_tensors) > 0
+        with pytest.raises(ValueError, match="they must be alike"):
+            loss(images, reconstructions[:, :4])
+
+
 @pytest.mark.parametrize("shape", [(8, 16), (16, 8), (4, 4), (12, 12), (24, 24)])
 def test_pyramid_refuses_images_it_cannot_halve_to_four_pixels(shape):
     images = np.zeros((1, *shape, 3))
     with pytest.raises(ValueError, match=f"images are {shape[0]}x{shape[1]} pixels"):
         value(laplacian_pyramid_loss, images, images)
+
+
+@pytest.mark.parametrize("loss", [get_pairwise_loss, laplacian_pyramid_loss])
+@pytest.mark.parametrize("shape", [(2, None, 16, 3), (2, 16, None, 3), (2, 16, 16, None), (None, None, None, 3), None, (16, 16, 3)])
+def test_images_whose_size_is_unknown_are_named_with_the_way_out(loss, shape):
+    with tf.Graph().as_default():
+        images = v1.placeholder(tf.float32, shape)
+        with pytest.raises(ValueError, match=re.escape(f"images have shape {images.shape}")) as caught:
+            loss(images, images)
+        assert "tf.ensure_shape" in str(caught.value)
+
+
+@pytest.mark.parametrize("loss", [get_pairwise_loss, laplacian_pyramid_loss])
+def test_images_of_unknown_size_take_it_from_reconstructions_whose_size_is_known(loss):
+    with tf.Graph().as_default(), v1.Session() as session:
+        images = v1.placeholder(tf.float32, [None, None, None, 3])
+        known = tf.ensure_shape(images, [None, 8, 8, 3])
+        found = [session.run(loss(given, known * 0), {images: some_images(2, 8)}) for given in (images, known)]
+    assert found[0] == found[1] > 0
 
 
 @pytest.mark.parametrize("levels", [0, -1, 4])

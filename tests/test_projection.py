@@ -14,7 +14,7 @@ from glo_lib.projection import PROJECTIONS, get_projection, project, project_bal
 v1 = tf.compat.v1
 BOTH = pytest.mark.parametrize("projection", [project, project_ball])
 
-# Norms from 1e-4 to 1e3: far from the floor of the squared norm (1e-12), and from overflow.
+# Norms from 1e-4 to 1e3: far from the floor of the squared norm (1e-12), and from where rows are shortened first.
 codes_of_any_shape = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=st.floats(-100, 100, width=32)
 ).map(lambda z: np.where(np.abs(z) < 1e-4, np.float32(0), z))
@@ -113,6 +113,29 @@ def test_very_short_codes_reach_the_sphere_too():
     np.testing.assert_allclose(value(project, z), [[0.6, 0.8], [-5 / 13, 12 / 13]], rtol=1e-5)
 
 
+@BOTH
+@pytest.mark.parametrize("scale", [1e15, 1e18, 2.0**64, 2.0**100, 1e37])
+def test_very_long_codes_do_not_overflow(projection, scale):
+    z = np.float32([[3, 4], [-5, 12], [0, -2]]) * np.float32(scale)
+    expected = [[0.6, 0.8], [-5 / 13, 12 / 13], [0, -1]]
+    np.testing.assert_allclose(value(projection, z), expected, rtol=1e-6)
+
+
+@BOTH
+def test_gradient_of_a_very_long_code_is_that_of_a_short_one_divided_by_the_factor(projection):
+    z, upstream = some_codes(scale=3.0), some_codes(seed=1)
+    z *= np.maximum(1, 1.5 / norms(z))[:, None].astype(np.float32)  # outside the ball
+    long = gradient(projection, z * np.float32(2.0**70), upstream)
+    np.testing.assert_allclose(long * 2.0**70, gradient(projection, z, upstream), rtol=1e-4, atol=1e-5)
+
+
+@BOTH
+def test_a_long_code_leaves_the_rows_beside_it_bit_identical(projection):
+    z = some_codes()
+    beside = np.concatenate([z, np.full((1, z.shape[1]), 1e30, np.float32)])
+    assert np.array_equal(value(projection, beside)[:-1], value(projection, z))
+
+
 def test_sphere_gradient_is_orthogonal_to_the_code():
     z, upstream = some_codes(), some_codes(seed=1)
     pulled_back = gradient(project, z, upstream)
@@ -165,7 +188,7 @@ def test_batch_size_may_be_unknown_when_the_graph_is_built(projection):
 def test_get_projection_finds_both_by_name():
     assert get_projection("sphere") is project
     assert get_projection("ball") is project_ball
-    assert set(PROJECTIONS) == {"sphere", "ball"}
+    assert set(PROJECTIONS) == {"sphere", "ball", "none"}
 
 
 @pytest.mark.parametrize("name", ["Sphere", "cube", "", None])

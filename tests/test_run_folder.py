@@ -113,7 +113,14 @@ OTHER_SETTINGS = {
     "max_seconds": 7,
     "precision": "float32",
     "seed": 7,
+    "model": "vae",
+    "kl_weight": 7,
+    "held_out": 0.7,
 }
+
+
+def test_settings_that_came_later_leave_the_name_of_a_run_without_them_as_it_was():
+    assert default_run_dir(TrainConfig(), MANIFEST).name == "a34c87e251554a70"  # before there were model, kl_weight and held_out
 
 
 def test_a_run_is_found_again_by_its_settings_and_data_and_by_nothing_else(monkeypatch, tmp_path, cache):

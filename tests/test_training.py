@@ -92,7 +92,8 @@ def test_a_run_folder_holds_everything_that_was_promised(trained):
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
     figures = {path.stem for path in (trained.run_dir / "figures").glob("*.png")}
     assert figures == {
-        "loss", "reconstructions", "samples_unit_gaussian", "samples_diagonal_gaussian", "interpolation", "neighbours"
+        "loss", "reconstructions", "samples_unit_gaussian", "samples_diagonal_gaussian", "samples_full_gaussian",
+        "samples_gaussian_mixture", "interpolation", "neighbours",
     }  # fmt: skip
 
 
@@ -280,7 +281,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_a_longer_run_goes_on_from_t
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "get_loss", lambda name: lambda *args: plain(name)(*args) * np.float32(np.nan))
         with pytest.raises(
-            TrainingDiverged, match=rf"at step {good.step + 1} the loss is nan; the last good checkpoint, model.ckpt-{good.step}"
+            TrainingDiverged,
+            match=rf"at step {good.step + 1} the loss is nan; the first tensor that is not finite is loss_0/mul_1/y:0 "
+            rf"\(nan in 1 of 1 entries\); the last good checkpoint, model.ckpt-{good.step}",
         ):
             train(config)
     assert read_progress(tmp_path) == good
@@ -292,7 +295,7 @@ def test_variables_that_are_not_finite_are_not_saved(small_images, tmp_path):
     with tf.Graph().as_default():
         model = build_model(setting)
         ops = build_train_ops(setting, model, build_loss(setting.config, model))
-        listener = training._BeforeSave(setting, model, ops, training._Clock(0.0))
+        listener = training._BeforeSave(setting, model, ops, training._Report(setting, tf.constant(0.0)))
         with v1.Session() as session:
             session.run(v1.global_variables_initializer())
             listener.before_save(session, 3)

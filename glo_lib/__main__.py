@@ -1,0 +1,245 @@
+"""``python -m glo_lib``: samples, encodings, interpolations, neighbours and exports of a trained run, without a notebook."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+DESCRIPTION = """\
+What a trained run can do, as PNG grids. RUN is the folder that training filled; nothing else is needed, except for
+encode and neighbours, which also look at the training images (those of the run's settings, or of --data)."""
+EPILOG = """\
+Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
+Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
+COLUMNS = 10
+MOST_SAMPLES = 10_000  # a picture of more would have hundreds of megapixels
+HIDDEN_PRIOR_WEIGHT = 0.003  # keeps the hidden half near what was learned (chapter on inference)
+DONE, PARTLY_DONE, REFUSED = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: those after ``python -m glo_lib``; default: the program's own.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    # TensorFlow takes seconds to import: --help and wrong options need not wait for it.
+    from glo_lib.export import check_free
+
+    try:
+        if options.command is not _export:  # which looks closer: a folder may be replaced only if it is an export itself
+            _check_out(options.out)
+            check_free(options.out, options.force)
+        return options.command(options)
+    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+        hint = " (--force)" if isinstance(error, FileExistsError) else ""
+        print(f"python -m glo_lib {options.name}: {error}{hint}", file=sys.stderr)
+        return REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m glo_lib", description=DESCRIPTION, epilog=EPILOG, formatter_class=layout)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="name")
+
+    sample = _command(commands, "sample", _sample, "new images: codes drawn from a prior, projected and decoded", "samples.png")
+    _add_prior(sample, 40)
+
+    encode = _command(commands, "encode", _encode, "find codes for images never seen; rows: original, reconstruction", "encoded.png")
+    encode.add_argument("images", nargs="+", metavar="IMAGE", help="image files; cropped and resized as in training")
+    encode.add_argument("--hide", choices=("left", "right", "top", "bottom"), help="hide that half, and let the decoder fill it")
+    encode.add_argument("--restarts", type=int, default=4, metavar="R", help="starts for each image (default: %(default)s)")
+    encode.add_argument("--steps", type=int, default=200, metavar="S", help="steps of Adam for each start (default: %(default)s)")
+    encode.add_argument("--seed", type=int, default=0, help="of the random starts (default: %(default)s)")
+    encode.add_argument("--codes", metavar="FILE.npy", help="also write the codes, one row for each image that could be read")
+    _add_data(encode)
+
+    interpolate = _command(commands, "interpolate", _interpolate, "from one training image's code to another's", "interpolation.png")
+    interpolate.add_argument(
+        "--between",
+        nargs=2,
+        type=int,
+        action="append",
+        metavar=("I", "J"),
+        help="numbers of two images, from 0; may be repeated",
+    )
+    interpolate.add_argument("--steps", type=int, default=COLUMNS, metavar="S", help="images in a row, at least 2 (default: %(default)s)")
+    interpolate.add_argument(
+        "--path", choices=("linear", "great_circle", "ball"), default="great_circle", help="way between the codes (default: %(default)s)"
+    )
+
+    neighbours = _command(
+        commands, "neighbours", _neighbours, "samples and, below each, its nearest training images: is anything copied?", "neighbours.png"
+    )
+    _add_prior(neighbours, COLUMNS)
+    neighbours.add_argument("--k", type=int, default=3, help="neighbours of each sample (default: %(default)s)")
+    neighbours.add_argument("--space", choices=("pixels", "codes"), default="pixels", help="where near is measured (default: %(default)s)")
+    _add_data(neighbours)
+
+    _command(
+        commands,
+        "export",
+        _export,
+        "the decoder for use without this library: OUT ending with .npz is a file of arrays, any other a SavedModel's folder",
+        "decoder",
+    )
+    return parser
+
+
+def _command(commands, name: str, function: Callable[[argparse.Namespace], int], meaning: str, out: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".", epilog=EPILOG.splitlines()[1])
+    command.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
+    command.add_argument("--out", type=Path, default=Path(out), help="what to write (default: %(default)s)")
+    command.add_argument("--force", action="store_true", help="replace what is there already")
+    command.set_defaults(command=function)
+    return command
+
+
+def _add_prior(command: argparse.ArgumentParser, number: int) -> None:
+    command.add_argument("--prior", default="diagonal", metavar="PRIOR", help="unit, diagonal, full or mixture (default: %(default)s)")
+    command.add_argument("--n", type=int, default=number, help="number of samples (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: %(default)s)")
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", metavar="FOLDER", help="the training images, where they are not where they were in training")
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from glo_lib.plots import tile
+    from glo_lib.trained_model import load
+
+    model = load(options.run)
+    _write_png(options, tile(model.decode(_samples(options, model)), min(COLUMNS, options.n)))
+    return DONE
+
+
+def _samples(options: argparse.Namespace, model) -> np.ndarray:
+    from glo_lib.priors import fit_prior
+
+    if not 1 <= options.n <= MOST_SAMPLES:
+        raise ValueError(f"--n is {options.n}; give 1 to {MOST_SAMPLES:,}")
+    _check_seed(options.seed)
+    return fit_prior(options.prior, model.codes, model.config.projection).sample(options.n, options.seed)
+
+
+def _encode(options: argparse.Namespace) -> int:
+    from glo_lib.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
+    from glo_lib.export import check_free
+    from glo_lib.plots import tile
+    from glo_lib.run_images import training_images
+    from glo_lib.trained_model import load
+
+    _check_seed(options.seed)
+    if options.codes:
+        if not options.codes.endswith(".npy"):
+            raise ValueError(f"--codes is {options.codes!r}; its name must end with .npy")
+        check_free(options.codes, options.force)
+    model = load(options.run)
+    regression = fit_code_regression(training_images(options.run, options.data).array(), model)
+    unseen = read_images(options.images, model.config)
+    for line in (*unseen.resized, *(f"not read: {problem}" for problem in unseen.problems)):
+        print(line, file=sys.stderr)
+    mask = half_mask(model.config.image_size, options.hide) if options.hide else np.ones([model.config.image_size] * 2)
+    weight = HIDDEN_PRIOR_WEIGHT if options.hide else 0.0
+    found = encode(model, unseen.images, regression, mask, options.restarts, options.steps, seed=options.seed, prior_weight=weight)
+    print(found.report())
+    rows = [unseen.images, np.uint8(unseen.images * mask[..., None]), inpaint(model, unseen.images, found, mask)] if options.hide else [
+        unseen.images, model.decode(found.codes)
+    ]  # fmt: skip
+    _write_png(options, _in_bands(rows, tile))
+    if options.codes:
+        _write_codes(options, found.codes)
+    return PARTLY_DONE if unseen.problems else DONE
+
+
+def _write_codes(options: argparse.Namespace, codes: np.ndarray) -> None:
+    from glo_lib.export import replacing
+
+    with replacing(options.codes, options.force) as partial, open(partial, "wb") as file:
+        np.save(file, codes, allow_pickle=False)
+    print(f"wrote {options.codes}, {codes.shape[0]} codes of {codes.shape[1]} dimensions")
+
+
+def _interpolate(options: argparse.Namespace) -> int:
+    from glo_lib.interpolation import interpolate
+    from glo_lib.plots import tile
+    from glo_lib.trained_model import load
+
+    model = load(options.run)
+    last = len(model.codes) - 1
+    pairs = options.between or [(0, last), (last // 3, 2 * last // 3)]
+    for number in np.ravel(pairs):
+        if not 0 <= number <= last:
+            raise ValueError(f"--between names image {number}; the run has images 0 to {last}")
+    paths = [interpolate(model.codes[start], model.codes[end], options.steps, options.path) for start, end in pairs]
+    _write_png(options, tile(model.decode(np.concatenate(paths)), options.steps))
+    return DONE
+
+
+def _neighbours(options: argparse.Namespace) -> int:
+    from glo_lib.neighbours import nearest_codes, nearest_neighbours
+    from glo_lib.plots import tile
+    from glo_lib.run_images import training_images
+    from glo_lib.trained_model import check_one_code_per_image, load
+
+    model = load(options.run)
+    codes = _samples(options, model)
+    images, samples = training_images(options.run, options.data).array(), model.decode(codes)
+    check_one_code_per_image(model.codes, images)
+    if options.space == "codes":
+        index, distance = nearest_codes(codes, model.codes, options.k)
+    else:
+        index, distance = nearest_neighbours(samples, images, options.k)
+    unit = "Euclidean distance of codes" if options.space == "codes" else "mean squared difference of pixels in [-1, 1]"
+    print(f"nearest training image, {unit}: median {np.median(distance[:, 0]):.4f}, least {distance[:, 0].min():.4f}")
+    _write_png(options, _in_bands([samples, *(images[index[:, number]] for number in range(options.k))], tile))
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from glo_lib.export import export_npz, export_saved_model
+    from glo_lib.trained_model import load
+
+    export = export_npz if options.out.suffix == ".npz" else export_saved_model
+    print(f"wrote {export(load(options.run), options.out, options.force)}")
+    return DONE
+
+
+def _in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """Rows of images that belong together column by column, ten columns at a time, as one picture."""
+    as_bytes = [row if row.dtype == np.uint8 else np.uint8(np.clip((row + 1) * 127.5 + 0.5, 0, 255)) for row in rows]
+    columns = min(COLUMNS, len(rows[0]))
+    bands = [[row[start : start + columns] for row in as_bytes] for start in range(0, len(rows[0]), columns)]
+    return np.concatenate([tile(row, columns) for band in bands for row in band])
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out is {str(out)!r}; its name must end with .png")
+    if out.is_dir():
+        raise ValueError(f"--out is {str(out)!r}, which is a folder; give the name of a file")
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}; give a whole number of at least 0")
+
+
+def _write_png(options: argparse.Namespace, picture: np.ndarray) -> None:
+    from glo_lib.export import replacing
+
+    with replacing(options.out, options.force) as partial:
+        Image.fromarray(picture).save(partial, "PNG")
+    print(f"wrote {options.out}, {picture.shape[1]}x{picture.shape[0]} pixels")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

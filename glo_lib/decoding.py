@@ -1,0 +1,142 @@
+"""From image files to square images of one size: cropped, resized, as floats for a graph or as bytes for the cache."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from glo_lib.backend import tf
+from glo_lib.images import MOST_PIXELS, is_plain_jpeg, read_image, unreadable
+
+v1 = tf.compat.v1
+Inputs = dict[str, tf.Tensor]
+TIGHT_CROP = 108  # pixels: the face alone in CelebA's 178x218 aligned images
+BATCH_SIZE = 64  # images that are decoded before they are handed on
+
+
+def preprocess_inputs(inputs: Inputs, tight_crop: bool = False, size: int = 128) -> Inputs:
+    """Crop the central square, resize it, and map it to [-1, 1].
+
+    Args:
+        inputs: ``image`` is (height, width, channels), uint8 in [0, 255] or float in [0, 1]; other entries pass unchanged.
+        tight_crop: crop 108 pixels (or the short side, if that is less) instead of the short side.
+        size: pixels a side of the result. Shrinking averages over the pixels that fall together, so that nothing aliases.
+
+    Returns:
+        A new dictionary; ``image`` is (size, size, channels) float32 in [-1, 1].
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     preprocess_inputs({"image": tf.zeros([218, 178, 3], tf.uint8)}, size=64)["image"].shape
+        TensorShape([64, 64, 3])
+    """
+    image = inputs["image"]
+    top, left, side = _central_square(tf.shape(image), tight_crop)
+    image = tf.image.convert_image_dtype(image[top : top + side, left : left + side], tf.float32)  # (side, side, channels)
+    return {**inputs, "image": _resize(image, size) * 2 - 1}
+
+
+def _central_square(shape: tf.Tensor, tight_crop: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    height, width = shape[0], shape[1]
+    side = tf.minimum(height, width)
+    side = tf.minimum(side, TIGHT_CROP) if tight_crop else side
+    return (height - side) // 2, (width - side) // 2, side
+
+
+def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    resized = tf.image.resize(image, [size, size], antialias=True)  # (size, size, channels)
+    resized.set_shape([size, size, image.shape[2]])
+    return resized
+
+
+def decode_files(filenames: Sequence[str], image_size: int, tight_crop: bool = False) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Decode, crop and resize every file, in order; say why not of those that cannot be read.
+
+    Ordinary JPEG files pass in one stream through TensorFlow, on all cores, and only their central square is decoded. What the stream
+    leaves out is looked at alone: another kind of image is read by Pillow, and what is damaged gets its reason.
+
+    Args:
+        filenames: image files.
+        image_size: pixels a side.
+        tight_crop: see `preprocess_inputs`.
+
+    Yields:
+        The position of a file, and uint8 images (n, image_size, image_size, 3) of the files from there on; or, instead of the images, the
+        reason why that one file cannot be read, in Pillow's words or else in TensorFlow's.
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        alone = _DecoderOfOne(session, image_size, tight_crop)
+        following = 0
+        for first, images in _stream(session, filenames, image_size, tight_crop):
+            yield from alone.decode(filenames, range(following, first))
+            yield first, images
+            following = first + len(images)
+        yield from alone.decode(filenames, range(following, len(filenames)))
+
+
+def _stream(session: v1.Session, filenames: Sequence[str], image_size: int, tight_crop: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """Runs of neighbouring ordinary files: position of the first, and the images."""
+    encoded = tf.constant([os.fsencode(filename) for filename in filenames], tf.string)  # (n,); without the type, no files would be floats
+    names = tf.data.Dataset.from_tensor_slices(encoded).enumerate()
+    images = names.map(
+        lambda position, name: (position, _decode_plain(name, image_size, tight_crop)), num_parallel_calls=os.cpu_count()
+    ).ignore_errors()
+    iterator = v1.data.make_initializable_iterator(images.batch(BATCH_SIZE).prefetch(2))
+    next_batch = iterator.get_next()
+    session.run(iterator.initializer)
+    while True:
+        try:
+            positions, decoded = session.run(next_batch)  # (n,), (n, image_size, image_size, 3)
+        except tf.errors.OutOfRangeError:
+            return
+        # Headers are looked at after the decoding: the file has just been read, and meanwhile the other threads decode on.
+        plain = [row for row, position in enumerate(positions) if is_plain_jpeg(filenames[position])]
+        for run in np.split(plain, np.flatnonzero(np.diff(positions[plain]) != 1) + 1):
+            if len(run):
+                yield int(positions[run[0]]), decoded[run]
+
+
+class _DecoderOfOne:
+    """Reads single files of any kind, or says what is wrong with them."""
+
+    def __init__(self, session: v1.Session, image_size: int, tight_crop: bool):
+        self._session = session
+        self._name = v1.placeholder(tf.string, [])
+        self._pixels = v1.placeholder(tf.uint8, [None, None, 3])
+        self._plain = _decode_plain(self._name, image_size, tight_crop)
+        top, left, side = _central_square(tf.shape(self._pixels), tight_crop)
+        self._odd = _shrink(self._pixels[top : top + side, left : left + side], image_size)
+
+    def decode(self, filenames: Sequence[str], positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray | str]]:
+        for position in positions:
+            try:
+                yield position, self._decode_one(filenames[position])[np.newaxis]
+            except (tf.errors.InvalidArgumentError, ValueError) as error:
+                yield position, _reason(filenames[position], error)
+
+    def _decode_one(self, filename: str) -> np.ndarray:
+        if is_plain_jpeg(filename):
+            return self._session.run(self._plain, {self._name: os.fsencode(filename)})
+        return self._session.run(self._odd, {self._pixels: read_image(filename)})
+
+
+def _reason(filename: str, error: Exception) -> str:
+    """Why a file cannot be read, without its name: in Pillow's words, or else in TensorFlow's."""
+    in_tensorflows_words = " ".join(str(error).removeprefix("Graph execution error:").partition(" [[")[0].split())
+    line = (unreadable([filename]) or [in_tensorflows_words or type(error).__name__])[0]
+    return line.removeprefix(f"{filename!r}: ")
+
+
+def _decode_plain(filename: tf.Tensor, image_size: int, tight_crop: bool) -> tf.Tensor:
+    """An ordinary JPEG file, of which only the central square is decoded."""
+    contents = tf.io.read_file(filename)
+    shape = tf.io.extract_jpeg_shape(contents)  # (3,)
+    few = v1.assert_less_equal(tf.reduce_prod(tf.cast(shape[:2], tf.int64)), tf.constant(MOST_PIXELS, tf.int64))  # or memory overflows
+    with tf.control_dependencies([few]):
+        top, left, side = _central_square(shape, tight_crop)
+    return _shrink(tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3), image_size)
+
+
+def _shrink(square: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Bytes to bytes what `preprocess_inputs` does to floats: the way to [-1, 1] and back would be an eighth of the work."""
+    return tf.cast(tf.round(_resize(square, image_size)), tf.uint8)  # (image_size, image_size, 3)

@@ -1,0 +1,289 @@
+"""Directions in the space of codes that mean something: principal components, attributes, and the arithmetic of both."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class PrincipalDirections(NamedTuple):
+    """Principal components of codes.
+
+    Attributes:
+        mean: (d,).
+        directions: (k, d) orthonormal rows, by falling variance; the largest entry of each is positive.
+        scales: (k,) standard deviation of the codes along each.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    scales: np.ndarray
+
+
+def principal_directions(codes: np.ndarray, num_directions: int) -> PrincipalDirections:
+    """Principal components of codes (n, d).
+
+    Raises:
+        ValueError: more directions than dimensions.
+
+    Example:
+        >>> principal_directions(np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 1).directions.tolist()
+        [[1.0, 0.0]]
+    """
+    if not 1 <= num_directions <= codes.shape[1]:
+        raise ValueError(f"num_directions is {num_directions}; codes of {codes.shape[1]} dimensions have 1 to {codes.shape[1]}")
+    mean = codes.mean(axis=0, dtype=np.float64)
+    variances, axes = np.linalg.eigh(np.cov(codes.T.astype(np.float64), bias=True).reshape(len(mean), -1))
+    directions = axes[:, ::-1][:, :num_directions].T
+    signs = np.sign(np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1))
+    scales = np.sqrt(np.maximum(variances[::-1][:num_directions], 0))
+    return PrincipalDirections(mean.astype(np.float32), (directions * signs + 0.0).astype(np.float32), scales.astype(np.float32))
+
+
+def walk(codes: np.ndarray, direction: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Codes moved along a direction, by each of the amounts; not projected.
+
+    Args:
+        codes: (n, d).
+        direction: (d,).
+        amounts: k factors of the direction.
+
+    Returns:
+        (n, k, d).
+
+    Example:
+        >>> walk(np.array([[1.0, 0.0]]), np.array([0.0, 2.0]), [-1, 0, 1]).tolist()
+        [[[1.0, -2.0], [1.0, 0.0], [1.0, 2.0]]]
+    """
+    return codes[:, None] + np.asarray(amounts, codes.dtype)[:, None] * direction
+
+
+class Attributes(NamedTuple):
+    """A table of what is known about images.
+
+    Attributes:
+        names: of the m columns.
+        values: (n, m) float64; CelebA's attributes are 1 (present) and -1.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        """The (n,) values of one attribute.
+
+        Raises:
+            ValueError: there is no attribute of that name.
+        """
+        if name not in self.names:
+            raise ValueError(f"attribute is {name!r}; known are {', '.join(self.names)}")
+        return self.values[:, self.names.index(name)]
+
+
+def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attributes:
+    """Rows of a table of attributes that belong to image files, in the order of the files.
+
+    Args:
+        path: CelebA's ``list_attr_celeba.txt``, or a CSV file whose first column is the image's name, such as the ``factors.csv`` of the
+            embedded faces. Columns that hold anything but numbers are left out.
+        filenames: image files; only their names count, not their folders.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: a damaged line, or an image that the table does not know.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} is not there; give a list_attr_celeba.txt or a CSV file of attributes")
+    names, rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _celeba_rows(path)
+    wanted = {Path(filename).name: None for filename in filenames}
+    found: dict[str, list[str]] = {}
+    for line, (image, *cells) in enumerate(rows, start=2):
+        if len(cells) != len(names):
+            raise ValueError(f"{str(path)!r}, row of {image!r} (number {line}): {len(cells)} values for {len(names)} attributes")
+        if image in wanted:
+            found[image] = cells
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ValueError(f"{str(path)!r} does not know {len(missing)} of the images, among them {missing[0]!r}")
+    cells = np.array([found[Path(filename).name] for filename in filenames]).reshape(len(filenames), len(names))
+    numeric = [column for column in range(len(names)) if _are_numbers(cells[:, column])]
+    return Attributes(tuple(names[column] for column in numeric), cells[:, numeric].astype(np.float64))
+
+
+def _celeba_rows(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    lines = path.read_text().splitlines()
+    if len(lines) < 2 or not lines[0].strip().isdigit():
+        raise ValueError(f"{str(path)!r} does not begin like list_attr_celeba.txt: the number of images, then the names of the attributes")
+    return lines[1].split(), (line.split() for line in lines[2:] if line.strip())
+
+
+def _csv_rows(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    with open(path, newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if len(rows) < 2:
+        raise ValueError(f"{str(path)!r} holds no rows below its header")
+    return rows[0][1:], iter(rows[1:])
+
+
+def _are_numbers(cells: np.ndarray) -> bool:
+    try:
+        return bool(np.isfinite(cells.astype(np.float64)).all())
+    except ValueError:
+        return False
+
+
+class Probe(NamedTuple):
+    """A linear reading of an attribute from features: codes, or components of images.
+
+    Attributes:
+        weights: (d,).
+        intercept: a number.
+        kind: ``"label"`` for two classes, ``"number"`` otherwise.
+        score: on held-out rows: accuracy of a label, R² of a number.
+        baseline: what guessing gets: the share of the more frequent label; 0 for a number.
+        balanced: mean of the accuracies on each of the two classes, where guessing gets 0.5; R² for a number.
+    """
+
+    weights: np.ndarray
+    intercept: float
+    kind: str
+    score: float
+    baseline: float
+    balanced: float
+
+    @property
+    def direction(self) -> np.ndarray:
+        """(d,) unit vector along which the attribute grows fastest."""
+        return self.weights / max(float(np.linalg.norm(self.weights)), 1e-12)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """(n,) labels 1 and -1, or numbers."""
+        value = features @ self.weights + self.intercept
+        return np.where(value > 0, 1.0, -1.0) if self.kind == "label" else value
+
+
+def split_rows(num_rows: int, held_out: float = 0.25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit on and rows to hold out, at random.
+
+    Raises:
+        ValueError: a share that leaves one of them empty.
+
+    Example:
+        >>> fitted, held = split_rows(8, 0.25)
+        >>> len(fitted), len(held), sorted({*fitted, *held}) == list(range(8))
+        (6, 2, True)
+    """
+    number = round(num_rows * held_out)
+    if not 0 < number < num_rows:
+        raise ValueError(f"held_out is {held_out}; of {num_rows} rows it must leave some to fit on and hold some out")
+    order = np.random.default_rng(seed).permutation(num_rows)
+    return order[number:], order[:number]
+
+
+def fit_probe(features: np.ndarray, values: np.ndarray, held_out: float = 0.25, seed: int = 0) -> Probe:
+    """Fit a linear probe: logistic regression for two classes, ridge regression for numbers (scikit-learn).
+
+    Args:
+        features: (n, d), such as codes.
+        values: (n,); two values that are 1 and -1 (or 1 and 0) are labels.
+        held_out: share of the rows that are kept for the score, chosen by `split_rows`.
+        seed: of that choice.
+
+    Raises:
+        ValueError: numbers of rows that differ, or values that are all alike in one of the two parts.
+
+    Example:
+        >>> features = np.random.default_rng(0).standard_normal((200, 3))
+        >>> round(fit_probe(features, 2 * features[:, 0] + 1).score, 3)
+        1.0
+    """
+    from sklearn.linear_model import LogisticRegression, Ridge  # a second to import, and nothing else here needs it
+
+    if len(features) != len(values):
+        raise ValueError(f"there are {len(features)} rows of features and {len(values)} values; they must belong together")
+    fitted, held = split_rows(len(features), held_out, seed)
+    if min(len(np.unique(values[rows])) for rows in (fitted, held)) < 2:
+        raise ValueError("the values are all alike among the rows to fit on or the held-out rows: there is nothing to tell apart")
+    is_label = set(np.unique(values)) in ({-1, 1}, {0, 1})
+    values = np.where(values > 0, 1.0, -1.0) if is_label else values
+    scale = max(float(features[fitted].std()), 1e-12)
+    regression = (LogisticRegression(max_iter=1000) if is_label else Ridge()).fit(features[fitted] / scale, values[fitted])
+    weights, intercept = np.ravel(regression.coef_) / scale, float(np.ravel(regression.intercept_)[0])
+    unscored = Probe(weights, intercept, "label" if is_label else "number", 0.0, 0.0, 0.0)
+    score, baseline, balanced = _scores(unscored.predict(features[held]), values[held], is_label)
+    return unscored._replace(score=score, baseline=baseline, balanced=balanced)
+
+
+def _scores(predicted: np.ndarray, values: np.ndarray, is_label: bool) -> tuple[float, float, float]:
+    if is_label:
+        right = predicted == values
+        share = float(np.mean(values == 1))
+        return float(right.mean()), max(share, 1 - share), float(np.mean([right[values == label].mean() for label in (-1, 1)]))
+    explained = 1 - float(np.square(predicted - values).sum() / np.square(values - values.mean()).sum())
+    return explained, 0.0, explained
+
+
+def attribute_direction(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean code of the images with an attribute less the mean code of those without (Radford et al., 2016, section 6.3.2).
+
+    Args:
+        codes: (n, d).
+        labels: (n,), above 0 where the attribute is present.
+
+    Returns:
+        (d,); add it to a code to give it the attribute, subtract it to take it away.
+
+    Raises:
+        ValueError: all have the attribute, or none.
+
+    Example:
+        >>> attribute_direction(np.array([[1.0, 2.0], [3.0, 2.0], [0.0, 0.0]]), np.array([1, 1, -1])).tolist()
+        [2.0, 2.0]
+    """
+    present = np.asarray(labels) > 0
+    if len(present) != len(codes) or present.all() or not present.any():
+        raise ValueError(
+            f"{int(present.sum())} of {len(present)} labels are present for {len(codes)} codes; both kinds are needed, one per code"
+        )
+    return codes[present].mean(axis=0) - codes[~present].mean(axis=0)
+
+
+class EditScore(NamedTuple):
+    """What an edit did to images, as probes see it.
+
+    Attributes:
+        changed: of the images that did not have what was wanted before, the share that has all of it after.
+        stayed: for each other attribute, the share of all images on which the probe says the same as before.
+        num_edited: number of images that did not have it before.
+    """
+
+    changed: float
+    stayed: dict[str, float]
+    num_edited: int
+
+
+def score_edit(judges: Mapping[str, Probe], before: np.ndarray, after: np.ndarray, wanted: Mapping[str, int]) -> EditScore:
+    """How often an edit really changed the attributes that it should, and left the rest alone.
+
+    A probe of the codes cannot be the judge of an edit along its own direction, of which it would always approve. Judge images: give
+    features of the decoded images, such as their principal components, and probes fitted to the same features of real images.
+
+    Args:
+        judges: name -> probe of labels.
+        before: (n, d) features of the images before the edit.
+        after: (n, d) features after it.
+        wanted: name -> 1 or -1.
+
+    Raises:
+        ValueError: an attribute without a judge, or features whose numbers differ.
+    """
+    unknown = sorted(set(wanted) - set(judges))
+    if unknown or len(before) != len(after):
+        raise ValueError(f"no judge for {unknown}" if unknown else f"{len(before)} images before the edit and {len(after)} after it")
+    had = np.all([judges[name].predict(before) == value for name, value in wanted.items()], axis=0)
+    has = np.all([judges[name].predict(after) == value for name, value in wanted.items()], axis=0)
+    stayed = {name: float(np.mean(judge.predict(before) == judge.predict(after))) for name, judge in judges.items() if name not in wanted}
+    return EditScore(float(has[~had].mean()) if not had.all() else float("nan"), stayed, int((~had).sum()))

@@ -1,0 +1,89 @@
+"""Ways from one latent code to another, and how long and how even they are in images."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+PATHS = ("linear", "great_circle", "ball")
+
+
+def interpolate(start: np.ndarray, end: np.ndarray, num_steps: int, path: str = "great_circle") -> np.ndarray:
+    """Codes from one to another, both ends included.
+
+    Args:
+        start: (d,) code.
+        end: (d,) code.
+        num_steps: points, at least 2.
+        path: ``"linear"``, the straight line (projected when decoded, as in the post); ``"great_circle"``, the shortest way on the
+            sphere at even speed (Shoemake, 1985); ends of different norm are joined with a norm that changes evenly. ``"ball"``: the ends
+            are moved into the unit ball, if they are outside, and joined by a straight line: the ball is convex, so nothing on the way
+            has to be projected.
+
+    Returns:
+        (num_steps, d).
+
+    Raises:
+        ValueError: fewer than two points, an unknown path, or opposite ends, between which there is no shortest way.
+
+    Example:
+        >>> interpolate(np.array([1.0, 0.0]), np.array([0.0, 1.0]), num_steps=3).round(3).tolist()
+        [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
+    """
+    if num_steps < 2:
+        raise ValueError(f"num_steps is {num_steps}; give at least 2")
+    if path not in PATHS:
+        raise ValueError(f"path is {path!r}; allowed are {', '.join(map(repr, PATHS))}")
+    share = np.linspace(0, 1, num_steps)[:, None]  # (num_steps, 1)
+    if path == "great_circle":
+        return _great_circle(start, end, share)
+    if path == "ball":
+        start, end = (code / max(float(np.linalg.norm(code)), 1.0) for code in (start, end))
+    return (1 - share) * start + share * end
+
+
+def _great_circle(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(start), np.linalg.norm(end)
+    cosine = float(np.clip(start @ end / max(norms[0] * norms[1], 1e-12), -1, 1))
+    angle = np.arccos(cosine)
+    if angle < 1e-4:  # so close that the line and the circle are the same to float32
+        return (1 - share) * start + share * end
+    if np.pi - angle < 1e-4:
+        raise ValueError("start and end are opposite: every great circle through them is a shortest way; give another end")
+    directions = (np.sin((1 - share) * angle) * start / norms[0] + np.sin(share * angle) * end / norms[1]) / np.sin(angle)
+    return directions * ((1 - share) * norms[0] + share * norms[1])
+
+
+class PathMeasure(NamedTuple):
+    """How a row of images goes from the first to the last. Distances are root mean squared differences of pixels, in units of [-1, 1].
+
+    Attributes:
+        length: sum of the distances between neighbours.
+        detour: length over the distance of the ends; 1 is a plain cross-fade.
+        unevenness: standard deviation of the steps over their mean; 0 is an even walk.
+    """
+
+    length: float
+    detour: float
+    unevenness: float
+
+
+def measure_path(images: np.ndarray) -> PathMeasure:
+    """Length, detour and unevenness of a path in image space.
+
+    Args:
+        images: (num_steps, ...) float in [-1, 1], at least two.
+
+    Raises:
+        ValueError: fewer than two images.
+
+    Example:
+        >>> measure_path(np.array([[0.0], [0.1], [0.4]]))._asdict()
+        {'length': 0.4, 'detour': 1.0, 'unevenness': 0.5}
+    """
+    if len(images) < 2:
+        raise ValueError(f"a path of {len(images)} images has no steps; give at least 2")
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    steps = np.sqrt(np.square(np.diff(flat, axis=0)).mean(axis=1))
+    length, direct = float(steps.sum()), float(np.sqrt(np.square(flat[-1] - flat[0]).mean()))
+    unevenness = float(steps.std() / steps.mean()) if length else 0.0
+    return PathMeasure(round(length, 12), round(length / direct, 12) if direct else float("inf"), round(unevenness, 12))

@@ -1,0 +1,187 @@
+"""The variational auto-encoder that GLO is compared with: the decoder of this book, and an encoder that is its mirror image.
+
+Where GLO looks a code up in a table, the encoder computes a Gaussian over codes from the image (Kingma and Welling, 2014); one code is
+drawn from it (`reparameterise`), decoded, and the loss holds the Gaussian near N(0, I) (`negative_elbo`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from glo_lib.backend import tf
+from glo_lib.decoder import FIRST_SIZE, image_size_of
+from glo_lib.losses import get_glo_loss
+from glo_lib.slim import slim
+
+ACTIVE = 0.01  # variance of the posterior means above which a dimension is in use (Burda et al., 2016, appendix C)
+
+
+class Posterior(NamedTuple):
+    """A Gaussian over codes with independent entries for each image: q(z|x) = N(mean, exp(log_variance)).
+
+    Attributes:
+        mean: (batch, d).
+        log_variance: (batch, d), logarithms of the variances.
+    """
+
+    mean: tf.Tensor
+    log_variance: tf.Tensor
+
+
+def encoder(
+    images: tf.Tensor,
+    num_dims: int,
+    num_filters: Sequence[int],
+    kernel_size: int = 3,
+    batch_norm_decay: float = 0.99,
+    is_training: bool = True,
+    reuse: bool | None = False,
+    scope: str = "encoder",
+) -> Posterior:
+    """Encode images into Gaussians over latent codes: `glo_lib.decoder.decoder` backwards, layer by layer.
+
+    Shapes, for d = 100 and ``num_filters = (256, 128, 64, 64, 32)``::
+
+        (batch, 128, 128, 3) -> (batch, 64, 64, 32) -> (batch, 32, 32, 64) -> (batch, 16, 16, 64)
+                             -> (batch, 8, 8, 128) -> (batch, 4, 4, 256) -> twice (batch, 100)
+
+    Convolutions of stride 2 with batch normalization and ReLU; the last step, a VALID 4x4 convolution in the decoder's mirror image, is
+    written as the matrix product that it is.
+
+    Args:
+        images: (batch, size, size, channels) in [-1, 1], ``size = 4 * 2**len(num_filters)``.
+        num_dims: dimensions d of the codes.
+        num_filters: the decoder's widths, in the decoder's order.
+        kernel_size: side of the kernels, in pixels.
+        batch_norm_decay: see `glo_lib.decoder.decoder`.
+        is_training: see `glo_lib.decoder.decoder`.
+        reuse: see `glo_lib.decoder.decoder`.
+        scope: name of the variable scope.
+
+    Returns:
+        `Posterior` of each image.
+
+    Raises:
+        ValueError: images of another size than a decoder of these widths draws, or no dimensions.
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     encoder(tf.zeros([8, 128, 128, 3]), num_dims=100, num_filters=(256, 128, 64, 64, 32)).mean.shape
+        TensorShape([8, 100])
+    """
+    _check_arguments(images, num_dims, num_filters)
+    batch_norm_params = {"decay": batch_norm_decay, "scale": True, "is_training": is_training, "fused": True}
+    with (
+        tf.compat.v1.variable_scope(scope, values=[images], reuse=reuse),
+        slim.arg_scope([slim.conv2d, slim.fully_connected], weights_initializer=slim.xavier_initializer()),
+        slim.arg_scope([slim.conv2d], stride=2, normalizer_fn=slim.batch_norm, normalizer_params=batch_norm_params),
+    ):
+        net = images
+        for layer, width in enumerate(reversed(num_filters), start=1):
+            net = slim.conv2d(net, width, kernel_size, activation_fn=tf.nn.relu, scope=f"conv{layer}")  # (batch, side / 2, side / 2, width)
+        net = tf.reshape(net, (-1, FIRST_SIZE**2 * num_filters[0]))  # (batch, 16 * num_filters[0])
+        both = slim.fully_connected(net, 2 * num_dims, activation_fn=None, scope="posterior")  # (batch, 2 d)
+    return Posterior(both[:, :num_dims], both[:, num_dims:])
+
+
+def _check_arguments(images: tf.Tensor, num_dims: int, num_filters: Sequence[int]) -> None:
+    size = image_size_of(num_filters)
+    if num_dims < 1:
+        raise ValueError(f"num_dims is {num_dims}; a code needs at least one dimension")
+    if images.shape.rank != 4 or images.shape[1:3].as_list() != [size, size]:
+        widths = "-".join(map(str, num_filters))
+        raise ValueError(f"images have shape {images.shape}; an encoder of the widths {widths} takes (batch, {size}, {size}, channels)")
+
+
+def reparameterise(posterior: Posterior, seed: tf.Tensor | Sequence[int]) -> tf.Tensor:
+    """A code drawn from each image's Gaussian, as a function through which the gradient reaches mean and variance.
+
+    z = mean + exp(log_variance / 2) * noise, with noise from N(0, I) (Kingma and Welling, 2014, section 2.4).
+
+    Args:
+        posterior: from `encoder`.
+        seed: two whole numbers; the noise is a pure function of them, so that a run that was stopped goes on with the same numbers.
+
+    Returns:
+        (batch, d) codes.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     certain = Posterior(tf.constant([[1.0, 2.0]]), tf.constant([[-200.0, -200.0]]))
+        ...     session.run(reparameterise(certain, seed=(0, 1))).tolist()
+        [[1.0, 2.0]]
+    """
+    noise = tf.random.stateless_normal(tf.shape(posterior.mean), seed)  # (batch, d)
+    return posterior.mean + tf.exp(posterior.log_variance / 2) * noise
+
+
+def kl_divergence(posterior: Posterior) -> tf.Tensor:
+    """KL divergence of each dimension of each image's Gaussian from N(0, 1), in nats (Kingma and Welling, 2014, appendix B).
+
+    Args:
+        posterior: from `encoder`.
+
+    Returns:
+        (batch, d), (mean^2 + variance - 1 - log variance) / 2; the sum over d is the image's KL divergence from N(0, I).
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     session.run(kl_divergence(Posterior(tf.constant([[0.0, 2.0]]), tf.zeros([1, 2])))).tolist()
+        [[0.0, 2.0]]
+    """
+    mean, log_variance = posterior
+    return (tf.square(mean) + tf.exp(log_variance) - 1 - log_variance) / 2
+
+
+def negative_elbo(
+    images: tf.Tensor,
+    reconstructions: tf.Tensor,
+    posterior: Posterior,
+    kl_weight: float = 1.0,
+    loss_function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = get_glo_loss,
+) -> tf.Tensor:
+    """The loss of a VAE in the units of GLO's: ``loss + kl_weight * 2 / D * KL``, D the numbers in an image.
+
+    With the mean squared error and ``kl_weight = 1`` it is 2 / D times the negative evidence lower bound of an image, less a constant,
+    for pixels that are the decoder's output plus Gaussian noise of variance one: ``-ELBO = |x - g(z)|^2 / 2 + KL + (D / 2) log 2 pi``.
+    With noise of variance v, ``-v ELBO`` is the same with ``kl_weight = v``: beta (Higgins et al., 2017) and the variance of the noise
+    are one choice.
+
+    Args:
+        images: (batch, size, size, channels) in [-1, 1].
+        reconstructions: the same shape, decoded from one code drawn for each image.
+        posterior: from `encoder`.
+        kl_weight: beta; 0 leaves an auto-encoder.
+        loss_function: of images and reconstructions, from `glo_lib.losses`.
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    entries = images.shape[1:].num_elements()
+    divergence = tf.reduce_mean(tf.reduce_sum(kl_divergence(posterior), axis=1))  # nats per image
+    return loss_function(images, reconstructions) + kl_weight * 2 / entries * divergence
+
+
+def active_units(means: np.ndarray, threshold: float = ACTIVE) -> np.ndarray:
+    """Which dimensions carry anything of the image: those in which the posterior means vary (Burda et al., 2016, appendix C).
+
+    In a collapsed dimension every image has the same Gaussian, the prior, and the decoder hears only noise.
+
+    Args:
+        means: (n, d) posterior means of n images.
+        threshold: variance above which a dimension is active.
+
+    Returns:
+        (d,) bool.
+
+    Raises:
+        ValueError: fewer than two images.
+
+    Example:
+        >>> active_units(np.array([[0.0, 1.0], [0.1, -1.0]])).tolist()
+        [False, True]
+    """
+    if np.ndim(means) != 2 or len(means) < 2:
+        raise ValueError(f"means have shape {np.shape(means)}; give (n, d) of at least two images, whose variance can be seen")
+    return np.var(means, axis=0) > threshold
