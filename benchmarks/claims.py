@@ -1,0 +1,96 @@
+"""GLO, the VAE and principal components on one data set: the table of the chapter on the VAE, over several seeds.
+
+    python -m benchmarks.claims --out book/claims
+    python -m benchmarks.claims --out claims data_dir=my_photographs image_size=64 num_epochs=50 --seeds 0 1 2 3
+
+Settings are those of `glo_lib.config.TrainConfig`; held-out images come from the data set's ``list_eval_partition.txt`` or a draw. Each
+seed trains GLO, GLO from random codes, and the VAE for the same number of steps, for the same seconds and with a smaller beta. Writes
+OUT.json with every number and OUT.md with means and standard deviations. Trained models stay in the cache: a run that was stopped goes on.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+
+from glo_lib import comparison, evaluation
+from glo_lib.comparison import Row
+from glo_lib.config import TrainConfig, describe
+from glo_lib.training import find_split, train
+
+DEFAULTS = {
+    "num_samples": "2048", "held_out": "0.2", "image_size": "32", "num_filters": "128-64-32", "num_dims": "32",
+    "num_epochs": "20", "max_seconds": "0", "precision": "float32",
+}  # fmt: skip
+SMALL_BETA = 0.1
+
+
+def rows_of_seed(config: TrainConfig) -> list[Row]:
+    """Train all contenders with one seed and measure them; the last row is that of the held-out images."""
+    split = find_split(config)
+    sets = comparison.image_sets(config, split, config.seed)
+    glo = train(config)
+    vae = dataclasses.replace(config, model="vae")
+    vaes = {
+        "VAE, same steps": vae,
+        "VAE, same seconds": dataclasses.replace(vae, max_seconds=glo.metrics["seconds"]),
+        f"VAE, same steps, β = {SMALL_BETA}": dataclasses.replace(vae, kl_weight=SMALL_BETA),
+    }
+    rows = comparison.measure(comparison.glo_contender(glo.run_dir, sets, seed=config.seed), sets)
+    random_start = train(dataclasses.replace(config, code_init="normal")).run_dir
+    rows += comparison.measure(
+        comparison.glo_contender(random_start, sets, "GLO, random start", config.seed, priors=["full Gaussian"]), sets
+    )
+    for name, settings in vaes.items():
+        rows += comparison.measure(comparison.vae_contender(train(settings).run_dir, sets, name, config.seed), sets)
+    rows += comparison.measure(comparison.pca_contender(sets, config.num_dims, config.seed), sets)
+    return [*rows, comparison.measure_data(sets)]
+
+
+def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]], arguments: list[str]) -> None:
+    """OUT.json and OUT.md."""
+    means, deviations = comparison.average_rows(runs)
+    settings = {name: value for name, value, _ in describe(config) if name not in ("data_dir", "run_dir", "seed")}
+    data = Path(config.data_dir).name or "embedded faces"
+    content = {"data": data, "settings": settings, "seeds": seeds, "runs": runs, "mean": means, "deviation": deviations}
+    content["versions"] = evaluation.versions()
+    out.with_suffix(".json").write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n")
+    shown = " ".join(argument if not argument.startswith("data_dir=") else f"data_dir={data}" for argument in arguments)
+    lines = [
+        f"Data: {data}. Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. The columns are explained in the chapter "
+        "on the VAE; the last row has held-out images in the place of samples.",
+        f"Made by `python -m benchmarks.claims {shown}`.",
+        comparison.markdown_table(means, deviations),
+    ]
+    out.with_suffix(".md").write_text("# The claims over several seeds\n\n" + "\n\n".join(lines) + "\n")
+
+
+def _without_nan(content):
+    """JSON has no NaN: a number that is not defined is null."""
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line, run every seed, write the table and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", help="name=value, settings of TrainConfig")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("claims"))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = parser.parse_intermixed_args(arguments)
+    if len(given.seeds) < 2 or not all("=" in setting for setting in given.settings):
+        parser.error("give settings as name=value, and at least two seeds: the table shows their spread")
+    parameters = {**DEFAULTS, **dict(setting.split("=", 1) for setting in given.settings)}
+    configs = [TrainConfig.from_parameters({**parameters, "seed": seed}) for seed in given.seeds]
+    write(given.out, configs[0], given.seeds, [rows_of_seed(config) for config in configs], arguments)
+    print(given.out.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""Damaged, odd and hostile files of every kind: read, refused by name, or left out. Part of `benchmarks.faults`."""
+
+import io
+import json
+import os
+import pickle
+import random
+import shutil
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from glo_lib import checkpoints, evaluation, inference, run_folder, training
+from glo_lib.config import TrainConfig
+from glo_lib.images import list_images
+from glo_lib.inputs import decode_images
+
+KILOBYTE = 1024
+Files = dict[str, bytes]
+
+
+def picture(size: tuple[int, int] = (120, 100), seed: int = 0, mode: str = "RGB") -> Image.Image:
+    """Noise, so that a file of it is large and every byte counts."""
+    shape = (size[1], size[0], 3)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)).convert(mode)
+
+
+def as_file(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """The image's bytes in some format."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+JPEG, PNG = as_file(picture(), quality=90), as_file(picture(), "PNG")
+
+
+def truncated(content: bytes, ending: str) -> Files:
+    """Cut at every kilobyte."""
+    return {f"{length:06d}{ending}": content[:length] for length in range(KILOBYTE, len(content), KILOBYTE)}
+
+
+def flipped(content: bytes, ending: str, number: int, seed: int) -> Files:
+    """One to four bytes changed."""
+    chance, files = random.Random(seed), {}
+    for i in range(number):
+        damaged = bytearray(content)
+        for _ in range(chance.randint(1, 4)):
+            damaged[chance.randrange(len(damaged))] ^= chance.randint(1, 255)
+        files[f"{i:03d}{ending}"] = bytes(damaged)
+    return files
+
+
+def declared_jpeg(width: int, height: int) -> bytes:
+    """A JPEG that declares another size than it has."""
+    content = bytearray(JPEG)
+    start = content.index(b"\xff\xc0")
+    content[start + 5 : start + 9] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
+def declared_png(width: int, height: int) -> bytes:
+    """A PNG that declares another size than it has, with a right checksum."""
+    head = struct.pack(">II", width, height) + PNG[24:29]
+    return PNG[:16] + head + struct.pack(">I", zlib.crc32(b"IHDR" + head)) + PNG[33:]
+
+
+def with_exif(orientation: int) -> bytes:
+    """A JPEG that asks to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return as_file(picture(), exif=exif)
+
+
+def image_kinds() -> dict[str, Files]:
+    """Kinds of image files, by name; several inputs of most."""
+    grey16 = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (60, 50)).astype(np.uint16))
+    frames = [picture(seed=seed) for seed in range(3)]
+    noise = np.random.default_rng(2)
+    exif_start = with_exif(6).index(b"Exif")
+    return {
+        "JPEG truncated at every kilobyte": truncated(JPEG, ".jpg"),
+        "PNG truncated at every kilobyte": truncated(PNG, ".png"),
+        "JPEG with flipped bytes": flipped(JPEG, ".jpg", 100, 1),
+        "PNG with flipped bytes": flipped(PNG, ".png", 100, 2),
+        "EXIF data with flipped bytes": {
+            f"{i}.jpg": with_exif(6)[: exif_start + 6 + i] + b"\xff" + with_exif(6)[exif_start + 7 + i :] for i in range(20)
+        },
+        "a hole of zeros": {f"{start}.jpg": JPEG[:start] + bytes(2000) + JPEG[start + 2000 :] for start in range(0, 12_000, 3_000)},
+        "wrong magic": {"a.jpg": b"XX" + JPEG[2:], "b.png": b"\x89PNX" + PNG[4:], "c.jpg": PNG[:8] + JPEG[8:]},
+        "zero length": {"a.jpg": b"", "b.png": b""},
+        "arbitrary bytes": {f"{i}.jpg": (b"\xff\xd8" if i % 2 else b"") + noise.bytes(500) for i in range(20)},
+        "an HTML page": {"a.jpg": b"<!DOCTYPE html><html>404</html>"},
+        "JPEG of huge declared size": {f"{side}.jpg": declared_jpeg(side, side) for side in (20_000, 65_535)},
+        "PNG of huge declared size": {f"{side}.png": declared_png(side, side) for side in (20_000, 2**31 - 1)},
+        "size declared as zero": {"a.jpg": declared_jpeg(0, 0), "b.png": declared_png(0, 5)},
+        "grey": {"a.jpg": as_file(picture(mode="L")), "b.png": as_file(picture(mode="L"), "PNG")},
+        "grey with transparency": {"a.png": as_file(picture(mode="LA"), "PNG")},
+        "CMYK": {"a.jpg": as_file(picture(mode="CMYK"))},
+        "16-bit": {"a.png": as_file(grey16, "PNG")},
+        "one bit": {"a.png": as_file(picture(mode="1"), "PNG")},
+        "palette": {"a.png": as_file(picture(mode="P"), "PNG"), "b.png": as_file(picture(mode="P"), "PNG", transparency=3)},
+        "floating point": {"a.png": as_file(picture(mode="F"), "TIFF")},
+        "animated": {
+            "a.png": as_file(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+            "b.png": as_file(frames[0], "PNG", save_all=True, append_images=frames[1:]),
+        },
+        "EXIF-rotated": {f"{orientation}.jpg": with_exif(orientation) for orientation in range(1, 9)},
+        "progressive": {"a.jpg": as_file(picture(), progressive=True)},
+        "bytes after the end": {"a.jpg": JPEG + noise.bytes(3000), "b.png": PNG + noise.bytes(3000), "c.jpg": JPEG + JPEG},
+        "another format under this name": {f"{kind}.jpg": as_file(picture(), kind) for kind in ("BMP", "WEBP", "TIFF", "PPM")},
+        "one pixel": {"a.jpg": as_file(picture((1, 1))), "b.png": as_file(picture((1, 1)), "PNG")},
+        "one pixel wide": {"a.jpg": as_file(picture((1, 3000))), "b.png": as_file(picture((3000, 1)), "PNG")},
+        "names with spaces": {" a b .jpg": JPEG, "c  .png": PNG},
+        "Unicode names": {"Ω für 猫 🐈.jpg": JPEG, "e\u0301.png": PNG, "\u202egpj.png": PNG},
+        "names with newlines and quotes": {
+            "a\nb.jpg": JPEG,
+            "c\r\n.png": PNG,
+            "\"'\\`$(id);,.jpg": JPEG,
+            "-rf.jpg": JPEG,
+            "\x1b[31m.jpg": JPEG,
+        },
+        "names that are not UTF-8": {os.fsdecode(b"\xff\xfe.jpg"): JPEG},
+    }
+
+
+def special_kinds(folder: Path) -> dict[str, list[str]]:
+    """Links, loops and things that are no files: made in place; the names by kind."""
+    whole = folder / "links" / "whole.jpg"
+    whole.parent.mkdir(parents=True)
+    whole.write_bytes(JPEG)
+    links = {"link.jpg": "whole.jpg", "gone.jpg": "nowhere.jpg", "self.jpg": "self.jpg", "there.jpg": "back.jpg", "back.jpg": "there.jpg"}
+    for name, target in links.items():
+        os.symlink(target, whole.parent / name)
+    (folder / "loop" / "inner").mkdir(parents=True)
+    os.symlink("..", folder / "loop" / "inner" / "outer")
+    os.symlink(".", folder / "loop" / "itself")
+    (folder / "no files" / "folder.jpg").mkdir(parents=True)
+    os.mkfifo(folder / "no files" / "pipe.jpg")
+    return {
+        "a link": ["links/link.jpg"],
+        "links to nothing": ["links/gone.jpg"],
+        "loops of links to files": ["links/self.jpg", "links/there.jpg", "links/back.jpg"],
+        "loops of links to folders": ["loop/inner/outer", "loop/itself"],
+        "a folder called .jpg": ["no files/folder.jpg"],
+        "a pipe called .jpg": ["no files/pipe.jpg"],
+    }
+
+
+def try_images(root: Path) -> dict[str, dict[str, Any]]:
+    """All of them in one folder, which is listed and decoded with the policy "skip": every file is read, refused by name, or left out."""
+    folder, kinds = root / "images", image_kinds()
+    for number, contents in enumerate(kinds.values()):
+        (folder / f"{number:02d}").mkdir(parents=True)
+        for name, content in contents.items():
+            (folder / f"{number:02d}" / name).write_bytes(content)
+    special = special_kinds(folder)
+    decoded = decode_images(list_images(folder), 32, on_bad_image="skip")
+    read, refused = set(decoded.filenames), {name for name, reason in decoded.skipped.items() if reason}
+
+    def outcome(path: Path) -> str:
+        return "read" if str(path) in read else "refused" if str(path) in refused else "left out"
+
+    paths = {kind: [folder / f"{number:02d}" / name for name in contents] for number, (kind, contents) in enumerate(kinds.items())}
+    paths |= {kind: [folder / name for name in names] for kind, names in special.items()}
+    found = {kind: _counted([outcome(path) for path in these]) for kind, these in paths.items()}
+    # A file that is an image by its name and is neither read nor refused has been lost.
+    for kind in kinds:
+        _rename(found[kind], "left out", "unexpected")
+    return found
+
+
+def _counted(outcomes: list[str]) -> dict[str, Any]:
+    return {"inputs": len(outcomes), "outcomes": {word: outcomes.count(word) for word in sorted(set(outcomes))}}
+
+
+def _rename(found: dict[str, Any], word: str, other: str) -> None:
+    if word in found["outcomes"]:
+        found["outcomes"][other] = found["outcomes"].pop(word)
+
+
+# ------------------------------------------------------------------------------------------------------------------- archives
+
+
+def archive(members: dict[str, bytes], link: str = "") -> bytes:
+    """A zip archive; one member may be a symbolic link."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in members.items():
+            facts = zipfile.ZipInfo(name)
+            facts.compress_type = zipfile.ZIP_DEFLATED
+            facts.external_attr = (0o120777 if name == link else 0o644) << 16
+            opened.writestr(facts, content)
+    return file.getvalue()
+
+
+def archive_kinds() -> dict[str, Files]:
+    """Archives that are damaged, or want to write where they should not."""
+    good = archive({"a.jpg": JPEG, "b/c.jpg": JPEG})
+    return {
+        "zip truncated at every kilobyte": truncated(good, ".zip"),
+        "zip with flipped bytes": flipped(good, ".zip", 60, 3),
+        "zip with names that lead out": {
+            f"{i}.zip": archive({"a.jpg": JPEG, name: JPEG})
+            for i, name in enumerate(["../out.jpg", "/tmp/out.jpg", "b/../../out.jpg", "C:\\out.jpg", "..\\out.jpg", "\\\\host\\out.jpg"])
+        },
+        "zip with a link": {"a.zip": archive({"a.jpg": JPEG, "b": b"/etc"}, link="b")},
+        "zip bomb": {"a.zip": archive({"a.jpg": JPEG, "b.jpg": bytes(50_000_000)})},
+        "no zip": {"a.zip": b"", "b.zip": JPEG, "c.zip": b"PK\x03\x04"},
+    }
+
+
+def try_archives(root: Path) -> dict[str, dict[str, Any]]:
+    """Listed one by one; what is refused must have written nothing outside the cache."""
+    found = {}
+    for number, (kind, contents) in enumerate(archive_kinds().items()):
+        folder = root / "archives" / str(number)
+        folder.mkdir(parents=True)
+        outcomes = []
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+            outcomes.append(_outcome(lambda path=folder / name: list_images(path), name))
+        assert not list(root.glob("**/out.jpg")) and not Path("/tmp/out.jpg").exists()
+        found[kind] = _counted(outcomes)
+    return found
+
+
+def _outcome(act: Callable[[], Any], named: str) -> str:
+    """read, refused (with a message that names the file), or unexpected."""
+    try:
+        act()
+    except (ValueError, FileNotFoundError) as error:
+        return "refused" if named in str(error) else "unexpected"
+    except Exception:
+        return "unexpected"
+    return "read"
+
+
+# ---------------------------------------------------------------------------------------------------------------- run folders
+
+
+class Bomb:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def small_run(root: Path) -> tuple[Path, TrainConfig]:
+    """A finished run, with checkpoints of several steps."""
+    data = root / "images-of-the-run"
+    data.mkdir()
+    for i in range(24):
+        picture((40, 40), seed=i).resize((40, 40)).save(data / f"{i:02d}.jpg")
+    config = TrainConfig(
+        data_dir=str(data), run_dir=str(root / "run"), image_size=32, num_filters=(4, 3, 2), num_dims=5, batch_size=8, num_epochs=4,
+        max_seconds=0, precision="float32",
+    )  # fmt: skip
+    evaluation.all_figures = lambda *_: {}
+    hook = training.v1.train.CheckpointSaverHook
+    training.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=4, **rest)
+    return training.train(config).run_dir, config
+
+
+def damages(content: bytes, sentinel: Path, number: int) -> Iterator[bytes]:
+    """Ways to harm a file: cut, flipped, emptied, replaced."""
+    yield from truncated(content, "").values()
+    yield from flipped(content, "", number, len(content)).values()
+    yield from (content[: len(content) // 2], content[:-1], b"", b"\0", b"[" * 100_000, b"null", b"\xff\xfe", bytes(len(content)))
+    yield pickle.dumps(Bomb(sentinel))
+    objects = io.BytesIO()
+    np.save(objects, np.array([Bomb(sentinel)], dtype=object), allow_pickle=True)
+    yield objects.getvalue()
+
+
+READERS: dict[str, Callable[[Path, TrainConfig], Any]] = {
+    "config.json": lambda run, config: run_folder.read_config(run),
+    "manifest.json": lambda run, config: training.prepare(config),
+    "images.csv": lambda run, config: training.prepare(config),
+    "metrics.json": lambda run, config: run_folder.read_json(run / "metrics.json"),
+    "history.csv": lambda run, config: run_folder.read_history(run),
+    "codes.npy": lambda run, config: run_folder.read_codes(run),
+}
+
+
+def try_run_folder(root: Path) -> dict[str, dict[str, Any]]:
+    """Each file of a run folder damaged in turn: what reads it must refuse it by name, or do without it."""
+    run, config = small_run(root)
+    sentinel, found = root / "executed", {}
+    for name, read in READERS.items():
+        content, outcomes = (run / name).read_bytes(), []
+        for damaged in damages(content, sentinel, 12 if "prepare" in read.__code__.co_names else 40):
+            (run / name).write_bytes(damaged)
+            # Another manifest, or another setting, is refused in the name of the folder.
+            outcomes.append(_outcome(lambda read=read: read(run, config), str(run)))
+        (run / name).write_bytes(content)
+        found[f"damaged {name}"] = _counted(outcomes)
+    newest = Path(checkpoints.newest(run))
+    for ending in (".index", checkpoints.DATA, checkpoints.SUMS):
+        path = newest.with_name(newest.name + ending)
+        found[f"checkpoint, damaged {ending}"] = _counted(list(_try_checkpoint(run, path, newest, sentinel)))
+    path = run / "checkpoint"
+    found["checkpoint, damaged list"] = _counted(list(_try_checkpoint(run, path, newest, sentinel)))
+    assert not sentinel.exists(), "something was unpickled"
+    return found
+
+
+def _try_checkpoint(run: Path, path: Path, newest: Path, sentinel: Path) -> Iterator[str]:
+    content = path.read_bytes()
+    for number, damaged in enumerate(damages(content, sentinel, 60)):
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            used = checkpoints.newest(run)
+            if number % 20 == 0:
+                inference.load(run)
+        if damaged == content or used == str(newest):
+            # The sums may be lost while the checkpoint is whole; TensorFlow's own list is not believed anyway.
+            yield "read" if damaged == content or path.name.endswith((".json", "checkpoint")) else "unexpected"
+        else:
+            yield "before" if any(newest.name in str(warning.message) for warning in said) else "unexpected"
+    path.write_bytes(content)
+
+
+def try_all(root: Path) -> dict[str, Any]:
+    """Everything, with the sums."""
+    by_kind = {**try_images(root), **try_archives(root), **try_run_folder(root)}
+    shutil.rmtree(root / "images")
+    total = {
+        word: sum(found["outcomes"].get(word, 0) for found in by_kind.values())
+        for word in ("read", "refused", "before", "left out", "unexpected")
+    }
+    inputs = sum(found["inputs"] for found in by_kind.values())
+    return {
+        "kinds": len(by_kind),
+        "inputs": inputs,
+        **{word.replace(" ", "_"): number for word, number in total.items()},
+        "by_kind": by_kind,
+    }
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GLO_CACHE_DIR"] = f"{folder}/cache"
+        print(json.dumps(try_all(Path(folder)), indent=1))

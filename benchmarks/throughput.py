@@ -1,0 +1,139 @@
+"""Images per second of a training step, ours and PyTorch's, against what the machine's matrix product can do.
+
+    python -m benchmarks.throughput
+
+Both train the same decoder (512-256-128-64 filters, kernel 4, 64 pixels) with the same batch (128) and the Lap1 loss of three levels.
+Ours is the graph of `glo_lib.training`: images from the cache, Adam for the decoder, row-wise Adam for the codes; PyTorch's is the
+plain loop of `benchmarks.pytorch_glo`, with SGD. The programs take turns, step by step.
+"""
+
+import functools
+import importlib.util
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.turns import Measurement, Row, answer, ratio, take_turns
+
+NUM_FILTERS, KERNEL_SIZE, BATCH_SIZE, IMAGE_SIZE, NUM_DIMS, LEVELS = (512, 256, 128, 64), 4, 128, 64, 100, 3
+NUM_IMAGES = 2048
+ROUNDS, STEPS, PRODUCTS = 7, 3, 10
+MATRIX = 2048
+PASSES = 3  # forward, gradient for the maps, gradient for the kernels: each takes as many operations
+
+
+def build(precision: str, loss: str, gpus: int, folder: str):
+    """The training graph on images of noise: the operations of a step, and the session's configuration."""
+    from glo_lib import training
+    from glo_lib.losses import LOSSES, laplacian_pyramid_loss
+
+    path = Path(folder) / "images.uint8"
+    np.random.default_rng(0).integers(0, 256, NUM_IMAGES * IMAGE_SIZE**2 * 3, dtype=np.uint8).tofile(path)
+    losses = {**LOSSES, "lap1": functools.partial(laplacian_pyramid_loss, levels=LEVELS)}
+    training.get_loss = losses.__getitem__
+    config = training.TrainConfig(
+        num_filters=NUM_FILTERS,
+        kernel_size=KERNEL_SIZE,
+        num_dims=NUM_DIMS,
+        batch_size=BATCH_SIZE // gpus,
+        gpus=gpus,
+        loss=loss,
+        precision=precision,
+        average_decay=0,  # PyTorch's loop makes no average of the weights either
+    )
+    images = training.DecodedImages(path, NUM_IMAGES, IMAGE_SIZE, ("",) * NUM_IMAGES)
+    setting = training.Setting(config, training.choose_devices(gpus, precision), images, Path(folder), training.Progress(0, 0.0), None)
+    model = training.build_model(setting)
+    value = training.build_loss(config, model)
+    return [training.build_train_ops(setting, model, value).step, value], setting.devices.session_config
+
+
+def serve_ours(precision: str, loss: str, gpus: str) -> None:
+    """Steps of the training graph."""
+    from glo_lib.backend import tf
+
+    with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default():
+        step, session_config = build(precision, loss, int(gpus), folder)
+        with tf.compat.v1.Session(config=session_config) as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+
+            def steps(number: int) -> None:
+                for _ in range(number):
+                    session.run(step)
+
+            answer(steps)
+
+
+def serve_product() -> None:
+    """Products of two large matrices: the most that dense layers could do."""
+    from glo_lib.backend import tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        matrix = v1.get_variable("matrix", initializer=tf.random.normal([MATRIX, MATRIX]))
+        product = tf.matmul(matrix, matrix)
+        session.run(v1.global_variables_initializer())
+
+        def products(number: int) -> None:
+            for _ in range(number):
+                session.run(product.op)
+
+        answer(products)
+
+
+def gigaflops_per_image() -> float:
+    """Floating-point operations of a training step, per image, read from the graph of the decoder."""
+    from glo_lib.backend import tf
+    from glo_lib.costs import layer_costs
+    from glo_lib.decoder import decoder
+
+    with tf.Graph().as_default() as graph:
+        decoder(tf.zeros([1, NUM_DIMS]), NUM_FILTERS, KERNEL_SIZE)
+        return PASSES * sum(layer.flops for layer in layer_costs(graph)) / 1e9
+
+
+def rows(results: dict[str, list[Measurement]]) -> list[Row]:
+    """The lines of the table, from the seconds of each round."""
+    seconds = {name: [turn.seconds for turn in turns] for name, turns in results.items()}
+    per_image, product = gigaflops_per_image(), 2 * MATRIX**3 / 1e9
+    ceilings = {name: product / statistics.median(seconds[name]) for name in results if name.startswith("product")}
+    ceiling = max(ceilings.values())
+    lines = [Row(f"{name.replace('product', 'matrix product')}", value, "GFLOP/s") for name, value in ceilings.items()]
+    for name in (name for name in results if name not in ceilings):
+        speed = BATCH_SIZE / statistics.median(seconds[name])
+        lines.append(Row(f"training step, {name}", speed, "images/s"))
+        lines.append(Row(f"training step, {name}", speed * per_image, "GFLOP/s"))
+        lines.append(Row(f"training step, {name}: share of the matrix product", speed * per_image / ceiling, "", "1"))
+    if "PyTorch, Lap1" in results:
+        for name, target in (("ours float32, Lap1", "at least 1.3"), ("ours auto, Lap1", "at least 3")):
+            lines.append(Row(f"{name} / PyTorch", ratio(seconds["PyTorch, Lap1"], seconds[name]), "", target))
+    towers = ratio(seconds["ours float32, Lap1, two towers"], seconds["ours float32, Lap1"])
+    return [*lines, Row("two towers of 64 / one tower of 128, time per step", towers, "", "at most 1.05")]
+
+
+def run() -> list[Row]:
+    """Measure all, in turns."""
+    ours = "benchmarks.throughput"
+    commands = {
+        "product": [ours, "product"],
+        "ours float32, Lap1": [ours, "ours", "float32", "lap1", 1],
+        "ours auto, Lap1": [ours, "ours", "auto", "lap1", 1],
+        "ours float32, MSE": [ours, "ours", "float32", "mse", 1],
+        "ours float32, Lap1, two towers": [ours, "ours", "float32", "lap1", 2],
+    }
+    if importlib.util.find_spec("torch"):
+        theirs = "benchmarks.pytorch_glo"
+        commands |= {"product, PyTorch": [theirs, "product", MATRIX], "PyTorch, Lap1": [theirs, "train", NUM_IMAGES]}
+    else:
+        print("PyTorch is not installed (pip install -e '.[bench]'): it is left out", file=sys.stderr)
+    return rows(take_turns(commands, {name: PRODUCTS if "product" in name else STEPS for name in commands}, ROUNDS))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        {"ours": serve_ours, "product": serve_product}[sys.argv[1]](*sys.argv[2:])
+    else:
+        print(*run(), sep="\n")
