@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test book bench requirements clean
+.PHONY: help install browser train test book bench requirements clean
 
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, book, bench, requirements, clean'
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, book, bench, requirements, clean'
 
 install: $(INSTALLED)
 
@@ -21,6 +21,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
+
+# What tests/test_browser.py drives Chromium with; without it that test is skipped.
+browser: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 
 train: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" papermill book/train.ipynb out.ipynb -p gpus 2
@@ -32,7 +36,7 @@ book: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build book/ -W -n --keep-going
 
 bench: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks.flat
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks
 
 # Writes the exact versions of everything, for Python 3.10 to 3.13, without addresses.
 requirements:

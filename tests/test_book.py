@@ -1,0 +1,182 @@
+"""Of the notebooks and pages as they are committed, without running anything: executed, short, captioned, complete."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import status
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "book"
+ORDER = (
+    *("index", "train", "vae", "inputs", "projection", "decoder", "losses", "training", "inference"),
+    *("notation", "glossary", "deviations", "claims", "speed", "robustness", "faq", "status", "api"),
+)
+NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
+CHAPTERS = [name for name in NOTEBOOKS if name != "train"]  # train is the run, not a chapter
+MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
+IGNORED, HIDDEN = "nbval-ignore-output", "hide-cell"
+
+
+def read(name):
+    return json.loads((BOOK / f"{name}.ipynb").read_text("utf8"))
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def markdown(notebook):
+    return "\n\n".join(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+
+
+def texts(cell):
+    """All text that a code cell printed or showed."""
+    for output in cell["outputs"]:
+        yield "".join(output.get("text", ""))
+        for kind, data in output.get("data", {}).items():
+            if kind.startswith("text/"):
+                yield "".join(data)
+
+
+def shows_an_image(cell):
+    return any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
+
+
+every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+every_chapter = pytest.mark.parametrize("name", CHAPTERS)
+
+
+@every_notebook
+def test_every_cell_was_executed_without_an_error(name):
+    assert status.problems(read(name)) == []
+
+
+@every_notebook
+def test_notebooks_are_small_and_name_the_kernel_that_everybody_has(name):
+    assert (BOOK / f"{name}.ipynb").stat().st_size <= 2_000_000
+    assert read(name)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@every_notebook
+def test_outputs_hold_no_path_of_a_machine_and_nothing_of_the_error_stream(name):
+    for cell in status.code_cells(read(name)):
+        assert not [output for output in cell["outputs"] if output.get("name") == "stderr"], source(cell)
+        assert not [text for text in texts(cell) if MACHINE_PATH.search(text)], source(cell)
+
+
+@every_notebook
+def test_every_figure_has_a_caption_and_an_alternative_text(name):
+    for cell in status.code_cells(read(name)):
+        if shows_an_image(cell):
+            shown = cell["metadata"].get("mystnb", {})
+            assert len(shown.get("figure", {}).get("caption", "")) > 10, source(cell)
+            assert len(shown.get("image", {}).get("alt", "")) > 10, source(cell)
+
+
+@every_notebook
+def test_outputs_that_are_not_compared_are_few_and_an_assertion_follows(name):
+    cells = status.code_cells(read(name))
+    ignored = [number for number, cell in enumerate(cells) if IGNORED in tags(cell)]
+    assert len(ignored) <= len(cells) / 4
+    for number in ignored:
+        assert "assert " in up_to_the_next_compared_cell(cells[number:]), source(cells[number])
+
+
+def up_to_the_next_compared_cell(cells):
+    """The source of cells whose output is not compared, and of the first after them whose output is."""
+    end = next((number for number, cell in enumerate(cells) if IGNORED not in tags(cell)), len(cells))
+    return "\n".join(source(cell) for cell in cells[: end + 1])
+
+
+@every_chapter
+def test_cells_are_short(name):
+    lengths = [len(source(cell).strip().splitlines()) for cell in status.code_cells(read(name))]
+    assert statistics.median(lengths) <= 7
+    assert max(lengths) <= 20
+
+
+@every_chapter
+def test_a_chapter_begins_with_what_it_teaches_and_ends_with_what_it_rests_on(name):
+    notebook = read(name)
+    head = source(notebook["cells"][0])
+    assert head.startswith("# ") and "{admonition}" in head
+    for words in ("What you will be able to do", "What you should know", "Run time"):
+        assert words in head, words
+    headings = re.findall(r"^## (.+)$", markdown(notebook), re.MULTILINE)
+    assert headings[-3:] == ["Summary", "Exercises", "References"]
+    assert "```{bibliography}" in source(notebook["cells"][-1]) and "docname in docnames" in source(notebook["cells"][-1])
+
+
+@every_chapter
+def test_a_chapter_shows_the_same_lines_in_keras_and_pytorch_and_links_the_functions_it_names(name):
+    text = markdown(read(name))
+    assert "{margin} In Keras 3 and PyTorch" in text
+    assert "{func}`~glo_lib." in text and ("{cite:t}`" in text or "{cite:p}`" in text)
+
+
+@every_chapter
+def test_a_chapter_has_four_exercises_and_each_has_a_solution_that_runs(name):
+    cells = read(name)["cells"]
+    start = next(number for number, cell in enumerate(cells) if re.search(r"^## Exercises", source(cell), re.MULTILINE))
+    text = "\n\n".join(source(cell) for cell in cells[start:] if cell["cell_type"] == "markdown")
+    exercises, solutions = (set(re.findall(rf"^\*\*{word}(\d+)\.", text, re.MULTILINE)) for word in ("", "Solution "))
+    assert len(exercises) >= 4 and solutions == exercises
+    for cell, following in zip(cells[start:], cells[start + 1 :], strict=False):
+        if "**Solution" in source(cell):
+            assert following["cell_type"] == "code" and HIDDEN in tags(following), source(cell)
+
+
+def test_the_table_of_contents_holds_every_page_and_keeps_the_order():
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
+    assert listed == [name for name in ORDER if name in listed]
+    assert set(listed) == {path.stem for path in [*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")] if not path.stem.startswith("out")}
+
+
+def test_bibliographies_are_listed_and_no_key_occurs_twice():
+    files = sorted((BOOK / "references.d").glob("*.bib"))
+    assert config()["bibtex_bibfiles"] == [path.relative_to(BOOK).as_posix() for path in files]
+    keys = [key for path in files for key in re.findall(r"^@\w+\{([^,]+),", path.read_text("utf8"), re.MULTILINE)]
+    assert keys and len(keys) == len(set(keys))
+
+
+def test_images_of_pages_have_an_alternative_text():
+    for page in BOOK.glob("*.md"):
+        assert not re.findall(r"!\[\s*\]\(", page.read_text("utf8")), page.name
+
+
+def test_every_module_of_the_library_has_its_place_on_the_api_page():
+    listed = re.findall(r"automodule:: glo_lib\.(\w+)", (BOOK / "api.md").read_text())
+    modules = {path.stem for path in (ROOT / "glo_lib").glob("*.py") if not path.stem.startswith("_")}
+    assert len(listed) == len(set(listed)) and set(listed) == modules
+
+
+def config():
+    return yaml.safe_load((ROOT / "_config.yml").read_text())
+
+
+def test_the_address_of_the_repository_stands_in_one_place():
+    address = config()["repository"]["url"]
+    name = address.removeprefix("https://github.com/")
+    assert name != address and name.count("/") == 1
+    folders = ("", "book", "book/params", "book/references.d", "book/_extensions", "glo_lib", "tests", "benchmarks", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).iterdir() if path.is_file() and not path.name.startswith("out")]
+    assert len(files) > 50
+    assert [path.name for path in files if name.encode() in path.read_bytes()] == ["_config.yml"]
+
+
+def test_the_book_loads_nothing_from_outside():
+    sphinx = config()["sphinx"]["config"]
+    assert "sphinx_thebe" not in sphinx["extensions"] and sphinx["nb_ipywidgets_js"] == {}
+    script = BOOK / "extra" / sphinx["mathjax_path"].removeprefix("../")
+    assert sphinx["html_extra_path"] == ["extra"] and script.is_file()
+    assert "Apache License" in (script.parent / "LICENSE").read_text()
+    assert len(list((script.parent / "output/chtml/fonts/woff-v2").glob("*.woff"))) > 20
