@@ -7,19 +7,20 @@ This is the generator of DCGAN (Radford et al., 2016), with the widths and the k
 from collections.abc import Sequence
 
 from glo_lib.backend import tf
+from glo_lib.layer_gradients import FEW_CHANNELS, ONE_PIXEL
 from glo_lib.slim import slim
 
 IMAGE_SIZES = (32, 64, 128, 256)
 # The original experiment's widths for 128 pixels; 256 adds a block at the fine end, 32 drops two. Those for 64 are narrower than
-# 256-128-64-32, which reaches 0.8 dB less in the same 45 s on two CPU cores: early on, steps count for more than widths.
+# 256-128-64-32: early on, steps count for more than widths. None is below 32 there: oneDNN normalises maps of 24 channels in bfloat16
+# five times as slowly as maps of 32 (benchmarks/README.md).
 NUM_FILTERS = {
     32: (256, 128, 64),
-    64: (256, 96, 48, 24),
+    64: (256, 96, 48, 32),
     128: (256, 128, 64, 64, 32),
     256: (256, 128, 64, 64, 32, 16),
 }
 FIRST_SIZE = 4  # pixels a side after the first transposed convolution
-ONE_PIXEL_GRADIENT = "TransposedConvolutionOfOnePixel"
 
 
 def decoder(
@@ -69,29 +70,18 @@ def decoder(
         slim.arg_scope(decoder_arg_scope(is_training, batch_norm_decay, outputs_collections)),
         slim.arg_scope([slim.conv2d_transpose], stride=2, kernel_size=kernel_size),
     ):
+        gradients = tf.compat.v1.get_default_graph().gradient_override_map
         net = latent_z[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, d)
-        with tf.compat.v1.get_default_graph().gradient_override_map({"Conv2DBackpropInput": ONE_PIXEL_GRADIENT}):
+        with gradients({"Conv2DBackpropInput": ONE_PIXEL}):
             net = slim.conv2d_transpose(
                 net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
             )  # (batch, 4, 4, num_filters[0])
         for block, width in enumerate(num_filters[1:], start=2):
             net = slim.conv2d_transpose(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
-        return slim.conv2d_transpose(
-            net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
-        )  # (batch, size, size, channels)
-
-
-@tf.RegisterGradient(ONE_PIXEL_GRADIENT)
-def _gradient_of_one_pixel(op: tf.Operation, grad: tf.Tensor) -> list[tf.Tensor | None]:
-    """Gradient of a VALID transposed convolution of a single pixel, which is a matrix product in disguise.
-
-    TensorFlow's own gradient treats it as two convolutions whose image is one pixel large, an order of magnitude slower.
-    """
-    _, kernel, pixels = op.inputs  # (4, 4, channels, d), (batch, 1, 1, d)
-    flat_grad = tf.reshape(grad, (-1, kernel.shape[:3].num_elements()))  # (batch, 16 * channels)
-    kernel_grad = tf.matmul(flat_grad, tf.reshape(pixels, (-1, pixels.shape[3])), transpose_a=True)  # (16 * channels, d)
-    pixels_grad = tf.matmul(flat_grad, tf.reshape(kernel, (-1, pixels.shape[3])))  # (batch, d)
-    return [None, tf.reshape(kernel_grad, kernel.shape), tf.reshape(pixels_grad, tf.shape(pixels))]
+        with gradients({"BiasAdd": FEW_CHANNELS}):
+            return slim.conv2d_transpose(
+                net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
+            )  # (batch, size, size, channels)
 
 
 def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):

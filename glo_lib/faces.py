@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from glo_lib import _portrait
-from glo_lib.cache import cache_root
+from glo_lib.cache import cache_root, shown
 
 __all__ = [
     "ATTRIBUTE_NAMES",
@@ -499,7 +499,7 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
     folder = cache_root() / f"faces-{VERSION}-n{num_images}-s{seed}"
     if (folder / "factors.csv").exists():
         return folder
-    print(f"Drawing {num_images} faces (seed {seed}) once, into {folder}")
+    print(f"Drawing {num_images} faces (seed {seed}) once, into {shown(folder)}")
     try:
         return write_faces(folder, num_images, seed)
     except FileExistsError:
