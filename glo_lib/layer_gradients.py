@@ -82,17 +82,16 @@ def _is_suited(kernel: tf.Tensor, pixels: tf.Tensor, grad: tf.Tensor, geometry: 
     return doubles and square and kernel.shape[0] >= 2 and pixels.shape[1] <= LARGEST_SIDE
 
 
-def kernel_gradient(grad: tf.Tensor, pixels: tf.Tensor, kernel_size: int, dtype: tf.DType = tf.bfloat16) -> tf.Tensor:
+def kernel_gradient(grad: tf.Tensor, pixels: tf.Tensor, kernel_size: int) -> tf.Tensor:
     """Gradient for the kernel of a transposed convolution of stride 2 with padding "SAME", with the roles exchanged.
 
     Args:
         grad: (batch, 2 side, 2 side, c_out) gradient at its output.
         pixels: (batch, side, side, c_in) its input.
         kernel_size: k, at least 2.
-        dtype: numbers that are multiplied.
 
     Returns:
-        (k, k, c_out, c_in) float32.
+        (k, k, c_out, c_in).
 
     Example:
         >>> with tf.Graph().as_default():
@@ -100,8 +99,9 @@ def kernel_gradient(grad: tf.Tensor, pixels: tf.Tensor, kernel_size: int, dtype:
         TensorShape([3, 3, 96, 256])
     """
     before, after = (kernel_size - 2) // 2, (kernel_size - 1) // 2  # padding of the stride-2 convolution that it transposes
-    images = tf.transpose(tf.cast(grad, dtype), (3, 1, 2, 0))  # (c_out, 2 side, 2 side, batch)
+    # No casts here: TensorFlow's rewriter turns this convolution to bfloat16 with its neighbours, and explicit casts would be made on top.
+    images = tf.transpose(grad, (3, 1, 2, 0))  # (c_out, 2 side, 2 side, batch)
     images = tf.pad(images, [[0, 0], [before, after], [before, after], [0, 0]])
-    taps = tf.transpose(tf.cast(pixels, dtype), (1, 2, 0, 3))  # (side, side, batch, c_in)
+    taps = tf.transpose(pixels, (1, 2, 0, 3))  # (side, side, batch, c_in)
     result = tf.nn.conv2d(images, taps, strides=1, padding="VALID", dilations=2)  # (c_out, k, k, c_in)
-    return tf.cast(tf.transpose(result, (1, 2, 0, 3)), tf.float32)  # (k, k, c_out, c_in)
+    return tf.transpose(result, (1, 2, 0, 3))  # (k, k, c_out, c_in)
