@@ -59,10 +59,10 @@ def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]
     out.with_suffix(".json").write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n")
     shown = " ".join(argument if not argument.startswith("data_dir=") else f"data_dir={data}" for argument in arguments)
     lines = [
-        f"Data: {data}. Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. The columns are explained in the chapter "
-        "on the VAE; the last row has held-out images in the place of samples.",
+        f"Data: {data}. Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. First reconstructions, then samples; the "
+        "columns are explained in the chapter on the VAE. The last row has held-out images in the place of samples.",
         f"Made by `python -m benchmarks.claims {shown}`.",
-        comparison.markdown_table(means, deviations),
+        comparison.markdown_tables(means, deviations),
     ]
     out.with_suffix(".md").write_text("# The claims over several seeds\n\n" + "\n\n".join(lines) + "\n")
 

@@ -246,12 +246,16 @@ def killed_run(place: Place, towers: int, chance: random.Random, original: Refer
 
 
 def _steps_to_repeat(place: Place) -> int:
+    return max(0, _steps_taken(place) - _steps(place.run)[-1]) if _steps(place.run) else 0
+
+
+def _steps_taken(place: Place) -> int:
     history = place.run / "history.csv"
-    if not history.exists() or not _steps(place.run):
+    if not history.exists():
         return 0
     with open(history) as file:
         rows = [row for row in csv.reader(file) if len(row) == 3]
-    return max(0, (int(rows[-1][0]) if rows else 0) - _steps(place.run)[-1])
+    return int(rows[-1][0]) if rows else 0
 
 
 def kills(root: Path) -> dict[str, Any]:
@@ -289,10 +293,10 @@ def signals(root: Path) -> dict[str, Any]:
     for number in range(6):
         place = Place(data, root / f"signal-{number}", root / "cache-signal")
         child = start(place, training_work(place.config(), every_steps=10_000))
-        while not (place.run / "history.csv").exists() or not _steps(place.run):  # set up: from here on it trains
+        until = chance.randint(1, 60)  # of 100 steps: counted in steps, so that a fast machine is not done before the signal comes
+        while _steps_taken(place) < until:
             time.sleep(0.001)
             assert alive(child), log_of(place)
-        time.sleep(chance.uniform(0, 0.3 * original.seconds))
         os.kill(child, signal.SIGINT if number % 2 else signal.SIGTERM)
         status = end(child)
         stopped += status in (0, -signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""GLO, the VAE and principal components on the same images, in one table."""
+"""GLO, the VAE and principal components on the same images, by the same numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +18,20 @@ from glo_lib.trained_encoder import load_encoder
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 FEATURE_DIMS = 32
 MOST_COMPARED = 2000
-NUMBERS = ("psnr_training", "psnr_held_out", "ssim_training", "ssim_held_out", "sharpness")
-NUMBERS += ("frechet_pixels", "frechet_attributes", "precision", "recall", "memorisation")
-HEADINGS = ("PSNR training, dB", "PSNR held out, dB", "SSIM training", "SSIM held out", "sharpness of samples")
-HEADINGS += ("Fréchet, pixels", "Fréchet, attributes", "precision", "recall", "memorisation")
+HEADINGS = {
+    "psnr_training": "PSNR training, dB",
+    "psnr_held_out": "PSNR held out, dB",
+    "ssim_training": "SSIM training",
+    "ssim_held_out": "SSIM held out",
+    "sharpness": "sharpness",
+    "frechet_pixels": "Fréchet, pixels",
+    "frechet_attributes": "Fréchet, attributes",
+    "precision": "precision",
+    "recall": "recall",
+    "memorisation": "memorisation",
+}
+NUMBERS = tuple(HEADINGS)
+RECONSTRUCTION, SAMPLES = NUMBERS[:4], NUMBERS[4:]
 
 
 class ImageSets(NamedTuple):
@@ -202,17 +212,31 @@ def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
     return means, deviations
 
 
-def markdown_table(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] | None = None) -> str:
-    """Rows as a Markdown table; with the spread of each number, as "mean ± deviation".
+def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] | None = None) -> str:
+    """Two Markdown tables: reconstructions, a line for each model, and samples, a line for each model and prior.
+
+    Args:
+        rows: from `measure` and `measure_data`.
+        spread: of each number, row by row; it is then shown as "mean ± deviation".
 
     Example:
-        >>> print(markdown_table([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(NUMBERS, 0.5)}]).splitlines()[2][:45])
-        | GLO | unit Gaussian | 0.50 | 0.50 | 0.500 |
+        >>> print(markdown_tables([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(NUMBERS, 0.5)}]).splitlines()[2])
+        | GLO | 0.50 | 0.50 | 0.500 | 0.500 |
     """
-    lines = ["| model | samples from | " + " | ".join(HEADINGS) + " |", "|---|---|" + "---|" * len(NUMBERS)]
-    for number, row in enumerate(rows):
-        cells = [_cell(name, row[name], None if spread is None else spread[number][name]) for name in NUMBERS]
-        lines.append(f"| {row['model']} | {row['prior']} | " + " | ".join(cells) + " |")
+    deviations = [None] * len(rows) if spread is None else spread
+    both = list(zip(rows, deviations, strict=True))
+    first_of_each = {row["model"]: (row, deviation) for row, deviation in reversed(both)}
+    of_models = [first_of_each[model] for model in dict.fromkeys(row["model"] for row in rows)]
+    reconstructed = [(row, deviation) for row, deviation in of_models if not np.isnan(row[RECONSTRUCTION[0]])]
+    return "\n\n".join([_table(reconstructed, ("model",), RECONSTRUCTION), _table(both, ("model", "prior"), SAMPLES)])
+
+
+def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers: Sequence[str]) -> str:
+    headings = [{"model": "model", "prior": "samples from", **HEADINGS}[name] for name in (*names, *numbers)]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(names) + "|--:" * len(numbers) + "|"]
+    for row, deviation in rows:
+        cells = [_cell(number, row[number], None if deviation is None else deviation[number]) for number in numbers]
+        lines.append("| " + " | ".join([*(str(row[name]) for name in names), *cells]) + " |")
     return "\n".join(lines)
 
 

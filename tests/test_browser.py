@@ -218,6 +218,17 @@ def test_every_link_within_the_book_leads_somewhere(site):
     assert seen > 100 and dead == []
 
 
+def test_no_page_shows_the_marks_of_markdown(site):
+    """A table, a role or an emphasis that was not understood stands on the page as it was typed."""
+    from bs4 import BeautifulSoup
+
+    for path in site.glob("*.html"):
+        main = BeautifulSoup(path.read_text("utf8"), "html.parser").find("main")
+        for typed in main.find_all(["pre", "code", "script"]) + main.find_all(class_=["math", "sig"]):
+            typed.decompose()
+        assert not re.findall(r".{0,40}(?:[|:]-{2,}|\{[a-z:]+\}`|\*\*|```).{0,40}", main.get_text(" ")), path.name
+
+
 def test_no_page_names_a_resource_from_outside(site):
     from bs4 import BeautifulSoup
 

@@ -10,12 +10,15 @@ import pytest
 from benchmarks import claims
 from glo_lib import comparison, evaluation, inference
 from glo_lib.comparison import (
+    HEADINGS,
     NUMBERS,
+    RECONSTRUCTION,
+    SAMPLES,
     Contender,
     average_rows,
     glo_contender,
     image_sets,
-    markdown_table,
+    markdown_tables,
     measure,
     measure_data,
     pca_contender,
@@ -129,11 +132,17 @@ def test_runs_that_cannot_be_averaged_are_refused(runs_):
         average_rows(runs_)
 
 
-def test_the_table_has_a_cell_for_each_number_and_leaves_what_is_not_defined_empty():
-    lines = markdown_table([row_of(1.25), row_of(float("nan"))], [row_of(0.5), row_of(0.5)]).splitlines()
-    assert {line.count("|") for line in lines} == {len(NUMBERS) + 3}
-    assert "| 1.25 ± 0.50 |" in lines[2] and "| 1.250 ± 0.500 |" in lines[2]
-    assert re.fullmatch(r"\| GLO \| p (\|  )+\|", lines[3])
+def test_the_tables_have_a_line_for_each_model_and_for_each_prior_and_a_cell_for_each_number():
+    rows = [row_of(1.25), row_of(2.5, prior="q"), row_of(float("nan"), model="held-out images")]
+    reconstructions, samples = markdown_tables(rows, [row_of(0.5)] * 3).split("\n\n")
+    assert [line.split(" | ")[0] for line in reconstructions.splitlines()[2:]] == ["| GLO"]  # once, and not what has no reconstructions
+    assert reconstructions.splitlines()[2] == "| GLO | 1.25 ± 0.50 | 1.25 ± 0.50 | 1.250 ± 0.500 | 1.250 ± 0.500 |"
+    assert [line.split(" | ")[:2] for line in samples.splitlines()[2:]] == [["| GLO", "p"], ["| GLO", "q"], ["| held-out images", "p"]]
+    assert re.fullmatch(r"\| held-out images \| p (\|  )+\|", samples.splitlines()[-1])
+    for table, numbers in ((reconstructions, RECONSTRUCTION), (samples, SAMPLES)):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+        assert all(HEADINGS[number] in table.splitlines()[0] for number in numbers)
+    assert (*RECONSTRUCTION, *SAMPLES) == NUMBERS
 
 
 def test_the_benchmark_trains_every_contender_of_a_seed(runs, monkeypatch):

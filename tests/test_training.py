@@ -135,6 +135,17 @@ def test_two_equal_runs_have_the_same_bits(trained, small_images, tmp_path):
     assert_same_bits(variables_of(trained.run_dir), variables_of(again.run_dir))
 
 
+def test_bfloat16_learns_as_float32_does_and_repeats_its_bits(one_tower, small_images, tmp_path):
+    """The whole way through TensorFlow's rewriter; on a processor without units for bfloat16 it is emulated."""
+    results = [train(small_config(small_images, tmp_path / name, precision="bfloat16")) for name in ("one", "other")]
+    assert results[0].metrics["precision"] == "bfloat16" and one_tower.metrics["precision"] == "float32"
+    losses, plain = ([row.loss for row in result.history] for result in (results[0], one_tower))
+    np.testing.assert_allclose(losses, plain, rtol=0.05)
+    assert losses != plain  # it was bfloat16
+    assert results[0].metrics["psnr_db"] == pytest.approx(one_tower.metrics["psnr_db"], abs=0.3)
+    assert_same_bits(*(variables_of(result.run_dir) for result in results))
+
+
 def test_a_run_that_was_stopped_twice_goes_on_to_the_same_bits(one_tower, small_images, tmp_path, monkeypatch, capsys):
     terminated = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(read_progress(tmp_path).step))
