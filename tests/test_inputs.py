@@ -15,6 +15,7 @@ from PIL import Image
 
 from glo_lib import decoding, inputs
 from glo_lib.backend import tf
+from glo_lib.figures_inputs import running
 from glo_lib.images import read_image
 from glo_lib.inputs import (
     DecodedImages,
@@ -80,18 +81,9 @@ def numbered(tmp_path_factory) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------ graph queues
 
 
-@contextlib.contextmanager
-def running_queue(filenames: list[str], **options) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+def running_queue(filenames: list[str], **options) -> contextlib.AbstractContextManager[Callable[[], dict[str, np.ndarray]]]:
     """A function that gives the next batch of the queue."""
-    with new_session() as session:
-        batch = get_inputs_queue(filenames, lambda single: preprocess_inputs(single, size=8), **options)
-        coordinator = v1.train.Coordinator()
-        threads = v1.train.start_queue_runners(session, coordinator)
-        try:
-            yield lambda: session.run(batch)
-        finally:
-            coordinator.request_stop()
-            coordinator.join(threads)
+    return running(lambda: get_inputs_queue(filenames, lambda single: preprocess_inputs(single, size=8), **options))
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])

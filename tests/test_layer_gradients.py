@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from glo_lib.backend import tf
 from glo_lib.decoder import decoder
-from glo_lib.layer_gradients import FEW_CHANNELS, IN_BFLOAT16, LARGEST_SIDE, kernel_gradient, kernel_gradients_for
+from glo_lib.layer_gradients import FEW_CHANNELS, LARGEST_SIDE, kernel_gradient, kernel_gradients_for
 
 v1 = tf.compat.v1
 
@@ -80,11 +80,6 @@ def test_in_bfloat16_small_maps_are_exchanged_and_all_others_left_alone(side, st
     np.testing.assert_allclose(kernel, stock_kernel, rtol=1e-6, atol=1e-4)  # without the rewriter everything is float32
     assert ("Conv2DBackpropFilter" not in operations) == exchanged
     assert "Conv2DBackpropFilter" in stock_operations
-
-
-def test_float32_changes_nothing():
-    with tf.Graph().as_default() as graph, kernel_gradients_for("float32"):
-        assert IN_BFLOAT16 not in graph._gradient_override_map.values()
 
 
 @pytest.mark.parametrize("batch", [3, None])

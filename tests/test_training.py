@@ -146,6 +146,25 @@ def test_bfloat16_learns_as_float32_does_and_repeats_its_bits(one_tower, small_i
     assert_same_bits(*(variables_of(result.run_dir) for result in results))
 
 
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_in_bfloat16_too_a_run_that_was_stopped_goes_on_to_the_same_bits(small_images, tmp_path, monkeypatch, gpus):
+    settings = {"precision": "bfloat16", "gpus": gpus, "batch_size": 8 // gpus}
+    whole = train(small_config(small_images, tmp_path / "whole", **settings))
+    add = training._Report.add
+
+    def stop_at_ten(self, progress, loss, share_done):
+        add(self, progress, loss, share_done)
+        if progress.step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(training._Report, "add", stop_at_ten)
+    stopped = train(small_config(small_images, tmp_path / "stopped", **settings))
+    assert 10 <= stopped.metrics["steps"] < 24
+    resumed = train(small_config(small_images, tmp_path / "stopped", **settings))
+    assert resumed.metrics["steps"] == 24
+    assert_same_bits(variables_of(whole.run_dir), variables_of(resumed.run_dir))
+
+
 def test_a_run_that_was_stopped_twice_goes_on_to_the_same_bits(one_tower, small_images, tmp_path, monkeypatch, capsys):
     terminated = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(read_progress(tmp_path).step))
