@@ -4,10 +4,11 @@ One VALID 4x4 transposed convolution makes a 4x4 map of the code; transposed con
 This is the generator of DCGAN (Radford et al., 2016), with the widths and the kernel of the post.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from glo_lib.backend import tf
-from glo_lib.layer_gradients import FEW_CHANNELS, ONE_PIXEL
+from glo_lib.layer_gradients import ONE_PIXEL
+from glo_lib.layers import conv2d_transpose
 from glo_lib.slim import slim
 
 IMAGE_SIZES = (32, 64, 128, 256)
@@ -33,6 +34,7 @@ def decoder(
     reuse: bool | None = False,
     outputs_collections: str | None = None,
     scope: str = "decoder",
+    layer: Callable[..., tf.Tensor] = slim.conv2d_transpose,
 ) -> tf.Tensor:
     """Decode latent codes into images.
 
@@ -52,6 +54,7 @@ def decoder(
         reuse: use the variables which an earlier call made in the same scope; ``tf.compat.v1.AUTO_REUSE`` makes them when needed.
         outputs_collections: name of a graph collection that receives the output of each layer.
         scope: name of the variable scope.
+        layer: what computes a transposed convolution: slim, or `glo_lib.layers.conv2d_transpose`, which is faster in training.
 
     Returns:
         (batch, size, size, channels) images in [-1, 1], with ``size = 4 * 2**len(num_filters)``.
@@ -68,20 +71,18 @@ def decoder(
     with (
         tf.compat.v1.variable_scope(scope, values=[latent_z], reuse=reuse),
         slim.arg_scope(decoder_arg_scope(is_training, batch_norm_decay, outputs_collections)),
-        slim.arg_scope([slim.conv2d_transpose], stride=2, kernel_size=kernel_size),
+        slim.arg_scope([layer], stride=2, kernel_size=kernel_size),
     ):
-        gradients = tf.compat.v1.get_default_graph().gradient_override_map
         net = latent_z[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, d)
-        with gradients({"Conv2DBackpropInput": ONE_PIXEL}):
-            net = slim.conv2d_transpose(
+        with tf.compat.v1.get_default_graph().gradient_override_map({"Conv2DBackpropInput": ONE_PIXEL}):
+            net = layer(
                 net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
             )  # (batch, 4, 4, num_filters[0])
         for block, width in enumerate(num_filters[1:], start=2):
-            net = slim.conv2d_transpose(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
-        with gradients({"BiasAdd": FEW_CHANNELS}):
-            return slim.conv2d_transpose(
-                net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
-            )  # (batch, size, size, channels)
+            net = layer(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
+        return layer(
+            net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
+        )  # (batch, size, size, channels)
 
 
 def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):
@@ -97,7 +98,7 @@ def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, 
     """
     batch_norm_params = {"decay": batch_norm_decay, "scale": True, "is_training": is_training, "fused": True}
     with slim.arg_scope(
-        [slim.conv2d_transpose],
+        [slim.conv2d_transpose, conv2d_transpose],
         weights_initializer=slim.xavier_initializer(),
         activation_fn=tf.nn.relu,
         normalizer_fn=slim.batch_norm,

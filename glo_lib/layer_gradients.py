@@ -1,8 +1,7 @@
 """Gradients of the decoder's layers that TensorFlow computes more slowly than they can be computed: the same numbers by another route.
 
-Three layers have such gradients. The *first* one, whose image is a single pixel, is a matrix product in disguise (`ONE_PIXEL`). The bias
-of the *last* one is a sum over millions of pixels for each of three channels, which TensorFlow takes three numbers at a time
-(`FEW_CHANNELS`). And the *kernels* of those between, in bfloat16 (`kernel_gradients_for`).
+The *first* layer, whose image is a single pixel, is a matrix product in disguise (`ONE_PIXEL`). And the *kernels* of those of stride 2
+have such gradients in bfloat16 (`kernel_gradients_for`).
 
 A layer of stride 2 maps pixels x (batch, side, side, c_in) to y (batch, 2 side, 2 side, c_out); with g the gradient at y, that for
 its kernel is ``W'[a, b, o, i] = sum over n, p, q of g[n, 2 p + a, 2 q + b, o] x[n, p, q, i]``, up to the padding. Read with the roles
@@ -19,7 +18,6 @@ from glo_lib.backend import tf
 
 # Names for ``tf.Graph.gradient_override_map``.
 ONE_PIXEL = "TransposedConvolutionOfOnePixel"
-FEW_CHANNELS = "BiasOfFewChannels"
 IN_BFLOAT16 = "TransposedConvolutionInBfloat16"
 
 LARGEST_SIDE = 8  # pixels of x; the kernel of the exchanged convolution is as large
@@ -36,14 +34,6 @@ def _gradient_of_one_pixel(op: tf.Operation, grad: tf.Tensor) -> list[tf.Tensor 
     kernel_grad = tf.matmul(flat_grad, tf.reshape(pixels, (-1, pixels.shape[3])), transpose_a=True)  # (16 * channels, d)
     pixels_grad = tf.matmul(flat_grad, tf.reshape(kernel, (-1, pixels.shape[3])))  # (batch, d)
     return [None, tf.reshape(kernel_grad, kernel.shape), tf.reshape(pixels_grad, tf.shape(pixels))]
-
-
-@tf.RegisterGradient(FEW_CHANNELS)
-def _gradient_of_few_channels(op: tf.Operation, grad: tf.Tensor) -> list[tf.Tensor]:
-    """Gradient of a bias: the sum over all rows of pixels, each as one long vector, and then over the pixels of a row."""
-    width, channels = grad.shape[2], grad.shape[3]
-    row = tf.reduce_sum(tf.reshape(grad, (-1, width * channels)), axis=0)  # (width * channels,)
-    return [grad, tf.reduce_sum(tf.reshape(row, (width, channels)), axis=0)]  # (batch, height, width, channels), (channels,)
 
 
 @contextmanager

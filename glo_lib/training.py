@@ -26,6 +26,7 @@ from glo_lib.evaluation import evaluate
 from glo_lib.finite import NOT_FINITE, assert_finite, first_not_finite, spelled
 from glo_lib.inputs import DecodedImages, Inputs, batch_of_step, decode_images, get_inputs_dataset
 from glo_lib.layer_gradients import kernel_gradients_for
+from glo_lib.layers import conv2d_transpose
 from glo_lib.losses import get_loss
 from glo_lib.progress import progress_bar
 from glo_lib.projection import get_projection, project
@@ -245,7 +246,12 @@ def build_tower(setting: Setting, codes: tf.Variable | None, number: int) -> Tow
             latent_z, posterior = look_up_codes(setting, codes, inputs["index"]), None
         with kernel_gradients_for(devices.precision):
             reconstructions = decoder(
-                latent_z, config.num_filters, config.kernel_size, batch_norm_decay=batch_norm_decay(), reuse=number > 0
+                latent_z,
+                config.num_filters,
+                config.kernel_size,
+                batch_norm_decay=batch_norm_decay(),
+                reuse=number > 0,
+                layer=conv2d_transpose,
             )  # (batch, size, size, 3)
         updates = [op for op in v1.get_collection(v1.GraphKeys.UPDATE_OPS) if op not in updates_before]
     return Tower(inputs, latent_z, reconstructions, updates, posterior)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from glo_lib.backend import tf
 from glo_lib.decoder import decoder
-from glo_lib.layer_gradients import FEW_CHANNELS, LARGEST_SIDE, kernel_gradient, kernel_gradients_for
+from glo_lib.layer_gradients import LARGEST_SIDE, kernel_gradient, kernel_gradients_for
 
 v1 = tf.compat.v1
 
@@ -80,17 +80,6 @@ def test_in_bfloat16_small_maps_are_exchanged_and_all_others_left_alone(side, st
     np.testing.assert_allclose(kernel, stock_kernel, rtol=1e-6, atol=1e-4)  # without the rewriter everything is float32
     assert ("Conv2DBackpropFilter" not in operations) == exchanged
     assert "Conv2DBackpropFilter" in stock_operations
-
-
-@pytest.mark.parametrize("batch", [3, None])
-def test_the_bias_of_few_channels_gets_the_sum_over_all_pixels(batch):
-    with tf.Graph().as_default() as graph, graph.gradient_override_map({"BiasAdd": FEW_CHANNELS}):
-        pixels = v1.placeholder_with_default(normal(3, 4, 6, 3), [batch, 4, 6, 3])
-        target = normal(3, 4, 6, 3, seed=1)
-        bias = tf.constant(normal(3))
-        of_pixels, of_bias = evaluated(*tf.gradients(tf.reduce_sum(tf.nn.bias_add(pixels, bias) * target), [pixels, bias]))
-    np.testing.assert_array_equal(of_pixels, target)
-    np.testing.assert_allclose(of_bias, target.sum(axis=(0, 1, 2)), rtol=1e-5)
 
 
 def decoder_gradients(precision):
