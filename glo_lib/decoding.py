@@ -1,5 +1,6 @@
 """From image files to square images of one size: cropped, resized, as floats for a graph or as bytes for the cache."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -79,9 +80,9 @@ def _stream(session: v1.Session, filenames: Sequence[str], image_size: int, tigh
     encoded = tf.constant([os.fsencode(filename) for filename in filenames], tf.string)  # (n,); without the type, no files would be floats
     names = tf.data.Dataset.from_tensor_slices(encoded).enumerate()
     images = names.map(
-        lambda position, name: (position, _decode_plain(name, image_size, tight_crop)), num_parallel_calls=os.cpu_count()
+        lambda position, name: (position, _decode_plain(name, image_size, tight_crop)), num_parallel_calls=2 * os.cpu_count()
     ).ignore_errors()
-    iterator = v1.data.make_initializable_iterator(images.batch(BATCH_SIZE).prefetch(2))
+    iterator = v1.data.make_initializable_iterator(fixed(images.batch(BATCH_SIZE).prefetch(2)))
     next_batch = iterator.get_next()
     session.run(iterator.initializer)
     while True:
@@ -96,16 +97,32 @@ def _stream(session: v1.Session, filenames: Sequence[str], image_size: int, tigh
                 yield int(positions[run[0]]), decoded[run]
 
 
+def fixed(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same data without the search for better numbers of threads: its thread takes time, and ending it can take seconds."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 class _DecoderOfOne:
     """Reads single files of any kind, or says what is wrong with them."""
 
     def __init__(self, session: v1.Session, image_size: int, tight_crop: bool):
-        self._session = session
-        self._name = v1.placeholder(tf.string, [])
-        self._pixels = v1.placeholder(tf.uint8, [None, None, 3])
-        self._plain = _decode_plain(self._name, image_size, tight_crop)
-        top, left, side = _central_square(tf.shape(self._pixels), tight_crop)
-        self._odd = _shrink(self._pixels[top : top + side, left : left + side], image_size)
+        self._session, self._geometry = session, (image_size, tight_crop)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Name of an ordinary file, and its image; part of the graph only where such a file is asked for, as is `_odd`."""
+        name = v1.placeholder(tf.string, [])
+        return name, _decode_plain(name, *self._geometry)
+
+    @functools.cached_property
+    def _odd(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pixels of a whole image, and what is left of them."""
+        image_size, tight_crop = self._geometry
+        pixels = v1.placeholder(tf.uint8, [None, None, 3])
+        top, left, side = _central_square(tf.shape(pixels), tight_crop)
+        return pixels, _shrink(pixels[top : top + side, left : left + side], image_size)
 
     def decode(self, filenames: Sequence[str], positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray | str]]:
         for position in positions:
@@ -115,9 +132,8 @@ class _DecoderOfOne:
                 yield position, _reason(filenames[position], error)
 
     def _decode_one(self, filename: str) -> np.ndarray:
-        if is_plain_jpeg(filename):
-            return self._session.run(self._plain, {self._name: os.fsencode(filename)})
-        return self._session.run(self._odd, {self._pixels: read_image(filename)})
+        asked, image = self._plain if is_plain_jpeg(filename) else self._odd
+        return self._session.run(image, {asked: os.fsencode(filename) if asked.dtype == tf.string else read_image(filename)})
 
 
 def _reason(filename: str, error: Exception) -> str:
@@ -131,9 +147,10 @@ def _decode_plain(filename: tf.Tensor, image_size: int, tight_crop: bool) -> tf.
     """An ordinary JPEG file, of which only the central square is decoded."""
     contents = tf.io.read_file(filename)
     shape = tf.io.extract_jpeg_shape(contents)  # (3,)
-    few = v1.assert_less_equal(tf.reduce_prod(tf.cast(shape[:2], tf.int64)), tf.constant(MOST_PIXELS, tf.int64))  # or memory overflows
-    with tf.control_dependencies([few]):
-        top, left, side = _central_square(shape, tight_crop)
+    top, left, side = _central_square(shape, tight_crop)
+    # Above that number memory overflows: a window without pixels is refused before anything is decoded.
+    few = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64) <= MOST_PIXELS
+    side = tf.where(few, side, 0)
     return _shrink(tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3), image_size)
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from glo_lib import locks
 from glo_lib.backend import tf
 from glo_lib.cache import cache_root, digest_of
-from glo_lib.decoding import Inputs, decode_files, preprocess_inputs
+from glo_lib.decoding import Inputs, decode_files, fixed, preprocess_inputs
 from glo_lib.images import list_images, refuse
 from glo_lib.stored_images import StoredImages
 
@@ -41,6 +41,8 @@ SLOW_TO_DECODE = 10_000  # images; below that a progress bar is more noise than 
 CHECKSUM_BYTES = 2**20
 CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
 DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
+STEPS_AT_ONCE = 64  # the order of so many steps costs little more than that of one
+LAST_STEP = 2**48  # more than a run can take; times the batch it is still a number of 64 bits
 UNFINISHED = "decoding-"  # how the names of files begin that are still being written
 
 
@@ -308,15 +310,18 @@ def inputs_dataset(
 
     stored = decoded.array()
 
-    def batch(step: tf.Tensor) -> Inputs:
-        first = (step * num_shards + shard) * batch_size
-        index = order_of_images(first + tf.range(batch_size, dtype=tf.int64), decoded.num_images, seed)
+    def indices_of_steps(first: tf.Tensor) -> tf.Tensor:
+        rows = (first + tf.range(STEPS_AT_ONCE, dtype=tf.int64)) * num_shards + shard
+        positions = rows[:, tf.newaxis] * batch_size + tf.range(batch_size, dtype=tf.int64)  # (STEPS_AT_ONCE, batch_size)
+        return tf.reshape(order_of_images(tf.reshape(positions, [-1]), decoded.num_images, seed), [STEPS_AT_ONCE, batch_size])
+
+    def batch(index: tf.Tensor) -> Inputs:
         images = tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)  # (batch_size, image_size, image_size, 3)
         images.set_shape([batch_size, *decoded.shape[1:]])
         return {"image": images, "index": index}
 
-    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    return steps.map(batch, num_parallel_calls=1, deterministic=True).prefetch(2)
+    blocks = tf.data.Dataset.range(start_step, LAST_STEP, STEPS_AT_ONCE).map(indices_of_steps, num_parallel_calls=1, deterministic=True)
+    return fixed(blocks.unbatch().map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
 
 
 def get_inputs_dataset(

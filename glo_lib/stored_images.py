@@ -59,7 +59,7 @@ class StoredImages:
             start, stop, step = rows.indices(len(self))
             if step == 1:
                 images = np.empty((max(0, stop - start), *self.shape[1:]), np.uint8)
-                self._read(images, start)
+                self._read(_bytes_of(images), start)
                 return images
             return self._gather(np.arange(start, stop, step))
         indices = np.asarray(rows)
@@ -71,15 +71,20 @@ class StoredImages:
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"images {indices.min()} to {indices.max()} are asked for, and there are {len(self)}")
         images = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        for image, index in zip(images, (indices % max(1, len(self))).tolist(), strict=True):
-            self._read(image, index)
+        view, size = _bytes_of(images), self._row_bytes
+        for row, index in enumerate((indices % max(1, len(self))).tolist()):
+            self._read(view[row * size : (row + 1) * size], index)
         return images
 
-    def _read(self, images: np.ndarray, first: int) -> None:
-        """Fill a whole array from the row ``first`` on; the system may hand out less than asked for at once."""
-        view, offset = memoryview(images).cast("B") if images.size else memoryview(b""), first * self._row_bytes
-        while len(view):
+    def _read(self, view: memoryview, first: int) -> None:
+        """Fill a whole buffer from the row ``first`` on; the system may hand out less than asked for at once."""
+        offset = first * self._row_bytes
+        while view:
             read = os.preadv(self._file, [view], offset)
             if read == 0:
                 raise OSError("the file of decoded images has become shorter while it was in use; start again, and it is made anew")
             view, offset = view[read:], offset + read
+
+
+def _bytes_of(images: np.ndarray) -> memoryview:
+    return memoryview(images).cast("B") if images.size else memoryview(b"")  # an empty array cannot be cast

@@ -18,6 +18,7 @@ from glo_lib.backend import tf
 from glo_lib.figures_inputs import running
 from glo_lib.images import read_image
 from glo_lib.inputs import (
+    STEPS_AT_ONCE,
     DecodedImages,
     batch_of_step,
     decode_images,
@@ -653,8 +654,9 @@ def test_every_image_comes_once_an_epoch_with_its_own_index(tmp_path, num_images
 
 
 def test_the_stream_is_the_order_of_images_cut_into_batches(tmp_path):
-    indices = stream(numbered_images(tmp_path, 10), 15, batch_size=4, seed=6)
-    np.testing.assert_array_equal(indices.ravel(), orders(10, seed=6, num_epochs=6).ravel())
+    num_steps = 2 * STEPS_AT_ONCE + 2  # the order is made for so many steps at once
+    indices = stream(numbered_images(tmp_path, 10), num_steps, batch_size=5, seed=6)
+    np.testing.assert_array_equal(indices.ravel(), orders(10, seed=6, num_epochs=num_steps // 2).ravel())
 
 
 def test_the_order_changes_from_epoch_to_epoch(tmp_path):
@@ -669,11 +671,13 @@ def test_the_same_seed_gives_the_same_stream_and_another_seed_another(tmp_path):
     assert (streams[0] != streams[2]).any()
 
 
-@pytest.mark.parametrize("start_step", [1, 3, 8])
+@pytest.mark.parametrize("start_step", [1, 3, 8, STEPS_AT_ONCE - 1, STEPS_AT_ONCE, STEPS_AT_ONCE + 5])
 def test_a_resumed_stream_goes_on_where_it_would_have(tmp_path, start_step):
     decoded = numbered_images(tmp_path, 10)
-    whole = stream(decoded, 12, batch_size=4, seed=2)
-    np.testing.assert_array_equal(stream(decoded, 12 - start_step, batch_size=4, seed=2, start_step=start_step), whole[start_step:])
+    num_steps = 2 * STEPS_AT_ONCE
+    whole = stream(decoded, num_steps, batch_size=4, seed=2)
+    rest = stream(decoded, num_steps - start_step, batch_size=4, seed=2, start_step=start_step)
+    np.testing.assert_array_equal(rest, whole[start_step:])
 
 
 @pytest.mark.parametrize("num_shards", [2, 3])
