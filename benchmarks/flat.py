@@ -39,7 +39,7 @@ def build_step(num_codes: int, optimizer_name: str, with_decoder: bool):
     code_optimizer = RowwiseAdam(0.1, project=project) if optimizer_name == "rowwise" else v1.train.AdamOptimizer(1e-3)
     steps = [code_optimizer.minimize(loss, var_list=[codes])]
     if with_decoder:
-        steps.append(v1.train.AdamOptimizer(2e-3).minimize(loss, var_list=v1.trainable_variables("decoder")))
+        steps.append(v1.train.AdamOptimizer(3e-3).minimize(loss, var_list=v1.trainable_variables("decoder")))
     return tf.group(*steps)
 
 

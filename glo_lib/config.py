@@ -61,7 +61,7 @@ class TrainConfig:
     kl_weight: float = _setting(1.0, "beta, the weight of a VAE's KL divergence (vae.negative_elbo); glo has none", least=0)
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
-    learning_rate: float = _setting(2e-3, "Adam's rate for the decoder", above=0)
+    learning_rate: float = _setting(3e-3, "Adam's rate for the decoder", above=0)
     code_learning_rate: float = _setting(0.1, "row-wise Adam's rate for the codes", above=0)
     schedule: str = _setting("cosine", "both rates over the run: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
     average_decay: float = _setting(0.9995, "decay of the average of the decoder's weights, made when there are several towers", least=0)
