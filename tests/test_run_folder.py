@@ -120,7 +120,8 @@ OTHER_SETTINGS = {
 
 
 def test_settings_that_came_later_leave_the_name_of_a_run_without_them_as_it_was():
-    config = TrainConfig(num_filters=(256, 96, 48, 24))  # the default of that time, before there were model, kl_weight and held_out
+    # The defaults of that time, before there were model, kl_weight and held_out.
+    config = TrainConfig(num_filters=(256, 96, 48, 24), learning_rate=0.002)
     assert default_run_dir(config, MANIFEST).name == "a34c87e251554a70"
 
 
