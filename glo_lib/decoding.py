@@ -82,7 +82,7 @@ def _stream(session: v1.Session, filenames: Sequence[str], image_size: int, tigh
     images = names.map(
         lambda position, name: (position, _decode_plain(name, image_size, tight_crop)), num_parallel_calls=2 * os.cpu_count()
     ).ignore_errors()
-    iterator = v1.data.make_initializable_iterator(fixed(images.batch(BATCH_SIZE).prefetch(2)))
+    iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(BATCH_SIZE).prefetch(2)))
     next_batch = iterator.get_next()
     session.run(iterator.initializer)
     while True:
@@ -97,7 +97,7 @@ def _stream(session: v1.Session, filenames: Sequence[str], image_size: int, tigh
                 yield int(positions[run[0]]), decoded[run]
 
 
-def fixed(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same data without the search for better numbers of threads: its thread takes time, and ending it can take seconds."""
     options = tf.data.Options()
     options.autotune.enabled = False

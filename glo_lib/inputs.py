@@ -21,7 +21,7 @@ from tqdm import tqdm
 from glo_lib import locks
 from glo_lib.backend import tf
 from glo_lib.cache import cache_root, digest_of
-from glo_lib.decoding import Inputs, decode_files, fixed, preprocess_inputs
+from glo_lib.decoding import Inputs, decode_files, preprocess_inputs, without_autotuning
 from glo_lib.images import list_images, refuse
 from glo_lib.stored_images import StoredImages
 
@@ -321,7 +321,7 @@ def inputs_dataset(
         return {"image": images, "index": index}
 
     blocks = tf.data.Dataset.range(start_step, LAST_STEP, STEPS_AT_ONCE).map(indices_of_steps, num_parallel_calls=1, deterministic=True)
-    return fixed(blocks.unbatch().map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
+    return without_autotuning(blocks.unbatch().map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
 
 
 def get_inputs_dataset(
