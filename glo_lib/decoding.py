@@ -132,8 +132,11 @@ class _DecoderOfOne:
                 yield position, _reason(filenames[position], error)
 
     def _decode_one(self, filename: str) -> np.ndarray:
-        asked, image = self._plain if is_plain_jpeg(filename) else self._odd
-        return self._session.run(image, {asked: os.fsencode(filename) if asked.dtype == tf.string else read_image(filename)})
+        if is_plain_jpeg(filename):
+            name, image = self._plain
+            return self._session.run(image, {name: os.fsencode(filename)})
+        pixels, image = self._odd
+        return self._session.run(image, {pixels: read_image(filename)})
 
 
 def _reason(filename: str, error: Exception) -> str:
