@@ -36,9 +36,14 @@ def write_files(folder: Path) -> None:
 
 
 def serve_bare(folder: str) -> None:
-    """Read, decode and crop, and resize files with nothing but TensorFlow's operations, on all cores."""
-    from glo_lib.backend import tf
+    """Read, decode and crop, and resize files with nothing but TensorFlow's operations, on all cores.
 
+    Each turn has a stream of its own, that ends with it: an endless one would fill its buffers in the turn of the next program.
+    """
+    from glo_lib.backend import tf
+    from glo_lib.decoding import without_autotuning  # else the end of a stream may wait for seconds
+
+    v1 = tf.compat.v1
     names = sorted(map(str, Path(folder).iterdir()))
 
     def image(name):
@@ -49,11 +54,14 @@ def serve_bare(folder: str) -> None:
         return tf.image.resize(tf.io.decode_and_crop_jpeg(contents, window, channels=3), [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
 
     with tf.Graph().as_default():
-        dataset = tf.data.Dataset.from_tensor_slices(names).repeat().map(image, num_parallel_calls=os.cpu_count()).batch(64).prefetch(2)
-        batch = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
-        with tf.compat.v1.Session() as session:
+        wanted = v1.placeholder(tf.int64, [])
+        images = tf.data.Dataset.from_tensor_slices(names).take(wanted).map(image, num_parallel_calls=os.cpu_count())
+        iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(64).prefetch(2)))
+        batch = iterator.get_next()
+        with v1.Session() as session:
 
             def decode(number: int) -> None:
+                session.run(iterator.initializer, {wanted: number})
                 for _ in range(-(-number // 64)):
                     session.run(batch.op)
 

@@ -42,6 +42,7 @@ CHECKSUM_BYTES = 2**20
 CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
 DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
 STEPS_AT_ONCE = 64  # the order of so many steps costs little more than that of one
+RESIDENT_BYTES = 2**28  # images that need no more than that are held in memory, 21,845 of 64 pixels; more stay in their file
 LAST_STEP = 2**48  # more than a run can take; times the batch it is still a number of 64 bits
 UNFINISHED = "decoding-"  # how the names of files begin that are still being written
 
@@ -308,7 +309,7 @@ def inputs_dataset(
     if not 0 <= shard < num_shards:
         raise ValueError(f"shard is {shard}; with {num_shards} shard(s) it can be 0 to {num_shards - 1}")
 
-    stored = decoded.array()
+    rows_of = _reader(decoded)
 
     def indices_of_steps(first: tf.Tensor) -> tf.Tensor:
         rows = (first + tf.range(STEPS_AT_ONCE, dtype=tf.int64)) * num_shards + shard
@@ -316,12 +317,22 @@ def inputs_dataset(
         return tf.reshape(order_of_images(tf.reshape(positions, [-1]), decoded.num_images, seed), [STEPS_AT_ONCE, batch_size])
 
     def batch(index: tf.Tensor) -> Inputs:
-        images = tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)  # (batch_size, image_size, image_size, 3)
+        images = rows_of(index)  # (batch_size, image_size, image_size, 3)
         images.set_shape([batch_size, *decoded.shape[1:]])
         return {"image": images, "index": index}
 
     blocks = tf.data.Dataset.range(start_step, LAST_STEP, STEPS_AT_ONCE).map(indices_of_steps, num_parallel_calls=1, deterministic=True)
     return without_autotuning(blocks.unbatch().map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
+
+
+def _reader(decoded: DecodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What takes images by their indices, (n,) to (n, image_size, image_size, 3): from memory where all of them fit, else from the file."""
+    stored = decoded.array()
+    if _num_bytes(decoded) > RESIDENT_BYTES:
+        return lambda index: tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)
+    # The dataset's function refers to this tensor: it is read once, when the iterator is made, and no batch passes through Python.
+    images = tf.numpy_function(lambda: stored[:], [], tf.uint8, stateful=False)
+    return lambda index: tf.gather(images, index)
 
 
 def get_inputs_dataset(
@@ -347,9 +358,10 @@ def get_inputs_dataset(
     Raises:
         ValueError: a batch larger than the data, or a shard that does not exist.
     """
-    dataset = inputs_dataset(decoded, batch_size, seed, start_step, shard, num_shards)
-    inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
-    # Bytes travel to the device, floats are made there: a quarter of the traffic.
+    # The stream runs on the host, whatever the caller's device; bytes travel there, and floats are made of them: a quarter of the traffic.
+    with tf.device(None), tf.device("/cpu:0"):
+        dataset = inputs_dataset(decoded, batch_size, seed, start_step, shard, num_shards)
+        inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
     return {"image": tf.cast(inputs["image"], tf.float32) / 127.5 - 1, "index": inputs["index"]}
 
 

@@ -722,3 +722,39 @@ def test_the_batch_of_a_step_is_that_of_the_stream(tmp_path):
     for step in (3, 0):
         again = batch_of_step(decoded, step, 4, seed=3, shard=1, num_shards=2)
         assert again["index"].tolist() == stream[step]["index"].tolist() and (again["image"] == stream[step]["image"]).all()
+
+
+def test_batches_from_memory_and_from_the_file_are_the_same(tmp_path, monkeypatch):
+    decoded = numbered_images(tmp_path, 50)
+    options = {"batch_size": 8, "seed": 2, "start_step": 5}
+    from_memory = stream(decoded, 20, **options)
+    monkeypatch.setattr(inputs, "RESIDENT_BYTES", 50 * 4 * 4 * 3 - 1)
+    np.testing.assert_array_equal(stream(decoded, 20, **options), from_memory)
+
+
+@pytest.mark.parametrize("bytes_too_few", [0, 1])
+def test_images_stay_in_their_file_where_they_are_too_many(tmp_path, monkeypatch, bytes_too_few):
+    """A file that shrinks behind the stream's back is noticed by the next reading, which only a stream from the file does."""
+    decoded = numbered_images(tmp_path, 10)
+    monkeypatch.setattr(inputs, "RESIDENT_BYTES", 10 * 4 * 4 * 3 - bytes_too_few)
+    with new_session() as session:
+        batch = get_inputs_dataset(decoded, batch_size=10)
+        session.run(batch)
+        os.truncate(decoded.path, 0)
+        expectation = pytest.raises(tf.errors.OpError, match="become shorter") if bytes_too_few else contextlib.nullcontext()
+        with expectation:
+            for _ in range(10):
+                session.run(batch)
+
+
+def test_the_stream_runs_on_the_host_and_floats_are_made_on_the_tower(tmp_path):
+    """On a machine with GPUs too, where reading files has no kernel and shuffling indices no business."""
+    with tf.Graph().as_default() as graph:
+        with tf.compat.v1.device(lambda op: "/gpu:0"):
+            batch = get_inputs_dataset(numbered_images(tmp_path, 10), batch_size=2)
+        definition = graph.as_graph_def()
+        stream_of_bytes = [node for node in definition.node if "Dataset" in node.op or "Iterator" in node.op]
+        in_functions = [node for function in definition.library.function for node in function.node_def]
+    assert len(stream_of_bytes) > 5 and len(in_functions) > 50
+    assert {node.device for node in stream_of_bytes + in_functions} == {"/device:CPU:0"}
+    assert tf.DeviceSpec.from_string(batch["image"].device).device_type == "GPU"
