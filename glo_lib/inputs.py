@@ -112,8 +112,8 @@ _preprocess_by_default = preprocess_inputs  # the argument of `get_inputs_queue`
 class DecodedImages(NamedTuple):
     """Images decoded, cropped and resized once, as bytes in one file.
 
-    The operating system keeps as much of the file in memory as fits, and reads the rest from disk when it is asked for: one mechanism
-    for four thousand images and for two hundred thousand.
+    A stream of batches (`get_inputs_dataset`) holds up to 256 MiB of images in memory; of more, it reads from the file what a batch asks
+    for, and the operating system keeps as much of it as there is room for. So memory does not grow with the data.
 
     Attributes:
         path: file of ``num_images * image_size * image_size * 3`` bytes.
