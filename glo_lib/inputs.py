@@ -330,7 +330,7 @@ def _reader(decoded: DecodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
     stored = decoded.array()
     if _num_bytes(decoded) > RESIDENT_BYTES:
         return lambda index: tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)
-    # The dataset's function refers to this tensor: it is read once, when the iterator is made, and no batch passes through Python.
+    # The dataset's function refers to this tensor: the file is read when the iterator is made, and no batch passes through Python.
     images = tf.numpy_function(lambda: stored[:], [], tf.uint8, stateful=False)
     return lambda index: tf.gather(images, index)
 
