@@ -15,9 +15,9 @@ import math
 import sys
 from pathlib import Path
 
-from glo_lib import comparison, evaluation
-from glo_lib.comparison import Row
 from glo_lib.config import TrainConfig, describe
+from glo_lib.evaluation import comparison, evaluate
+from glo_lib.evaluation.comparison import Row
 from glo_lib.training import find_split, train
 
 DEFAULTS = {
@@ -55,7 +55,7 @@ def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]
     settings = {name: value for name, value, _ in describe(config) if name not in ("data_dir", "run_dir", "seed")}
     data = Path(config.data_dir).name or "embedded faces"
     content = {"data": data, "settings": settings, "seeds": seeds, "runs": runs, "mean": means, "deviation": deviations}
-    content["versions"] = evaluation.versions()
+    content["versions"] = evaluate.versions()
     out.with_suffix(".json").write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n")
     shown = " ".join(argument if not argument.startswith("data_dir=") else f"data_dir={data}" for argument in arguments)
     lines = [

@@ -7,15 +7,17 @@ runs of as many epochs compare quality per image, and runs with `max_seconds` co
 """
 
 import contextlib
+import importlib
 import io
 import sys
 import tempfile
 
-from glo_lib import training
 from glo_lib.config import TrainConfig
-from glo_lib.evaluation import reconstruction_psnr
+from glo_lib.evaluation.evaluate import reconstruction_psnr
 from glo_lib.inference import load
-from glo_lib.run_folder import read_history, read_progress
+from glo_lib.runs.folder import read_history
+from glo_lib.runs.run import read_run
+from glo_lib.training import prepare, train
 
 
 def compare(settings: str) -> str:
@@ -23,10 +25,10 @@ def compare(settings: str) -> str:
     parameters = {"max_seconds": 0, **dict(setting.split("=") for setting in settings.split())}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = TrainConfig.from_parameters({**parameters, "run_dir": folder})
-        training.evaluate = lambda run_dir, images: {}  # metrics and figures that are not looked at here
-        training.train(config)
-        psnr = reconstruction_psnr(load(folder), training.prepare(config).images.array())
-        progress, loss = read_progress(folder), read_history(folder)[-1].loss
+        importlib.import_module("glo_lib.training.train").evaluate = lambda run: {}  # metrics and figures that are not looked at here
+        train(config)
+        psnr = reconstruction_psnr(load(folder), prepare(config).images.array())
+        progress, loss = read_run(folder).progress, read_history(folder)[-1].loss
     speed = progress.step * config.batch_size * config.gpus / progress.seconds
     return f"{settings:60} {psnr:8.2f} {loss:9.5f} {speed:10,.0f} {progress.step:8,} {progress.seconds:8.0f}"
 

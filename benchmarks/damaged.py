@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from glo_lib import checkpoints, evaluation, inference, run_folder, training
+from glo_lib import inference, training
 from glo_lib.config import TrainConfig
-from glo_lib.images import list_images
+from glo_lib.evaluation import evaluate
+from glo_lib.graph.backend import tf
+from glo_lib.images.files import list_images
 from glo_lib.inputs import decode_images
+from glo_lib.runs import checkpoints
+from glo_lib.runs import folder as run_folder
 
 KILOBYTE = 1024
 Files = dict[str, bytes]
@@ -266,9 +270,9 @@ def small_run(root: Path) -> tuple[Path, TrainConfig]:
         data_dir=str(data), run_dir=str(root / "run"), image_size=32, num_filters=(4, 3, 2), num_dims=5, batch_size=8, num_epochs=4,
         max_seconds=0, precision="float32",
     )  # fmt: skip
-    evaluation.all_figures = lambda *_: {}
-    hook = training.v1.train.CheckpointSaverHook
-    training.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=4, **rest)
+    evaluate.run_figures = lambda *_: {}
+    hook = tf.compat.v1.train.CheckpointSaverHook
+    tf.compat.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=4, **rest)
     return training.train(config).run_dir, config
 
 
@@ -305,8 +309,8 @@ def try_run_folder(root: Path) -> dict[str, dict[str, Any]]:
             outcomes.append(_outcome(lambda read=read: read(run, config), str(run)))
         (run / name).write_bytes(content)
         found[f"damaged {name}"] = _counted(outcomes)
-    newest = Path(checkpoints.newest(run))
-    for ending in (".index", checkpoints.DATA, checkpoints.SUMS):
+    newest = Path(checkpoints.newest_checkpoint(run))
+    for ending in (".index", checkpoints.DATA, checkpoints.CHECKSUMS):
         path = newest.with_name(newest.name + ending)
         found[f"checkpoint, damaged {ending}"] = _counted(list(_try_checkpoint(run, path, newest, sentinel)))
     path = run / "checkpoint"
@@ -321,7 +325,7 @@ def _try_checkpoint(run: Path, path: Path, newest: Path, sentinel: Path) -> Iter
         path.write_bytes(damaged)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            used = checkpoints.newest(run)
+            used = checkpoints.newest_checkpoint(run)
             if number % 20 == 0:
                 inference.load(run)
         if damaged == content or used == str(newest):

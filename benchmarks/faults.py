@@ -28,9 +28,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from glo_lib import checkpoints, decoding, evaluation, inputs, run_folder, training
-from glo_lib.backend import tf
+from glo_lib import training
 from glo_lib.config import TrainConfig
+from glo_lib.evaluation import evaluate
+from glo_lib.graph.backend import tf
+from glo_lib.images import decode, store
+from glo_lib.runs import checkpoints
+from glo_lib.runs import folder as run_folder
 
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "faults.json", HERE.parent / "book" / "robustness.md"
@@ -109,10 +113,10 @@ def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOI
     """`train`, with frequent checkpoints, slow decoding and no figures."""
 
     def work():
-        evaluation.all_figures = lambda *_: {}
-        decoding.BATCH_SIZE = 2
-        hook = training.v1.train.CheckpointSaverHook
-        training.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=every_steps, **rest)
+        evaluate.run_figures = lambda *_: {}
+        decode.FILES_PER_BATCH = 2
+        hook = tf.compat.v1.train.CheckpointSaverHook
+        tf.compat.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=every_steps, **rest)
         training.train(config)
 
     return work
@@ -134,7 +138,7 @@ def log_of(place: Place) -> str:
 
 def outcome(place: Place) -> dict[str, bytes]:
     """Everything a run has made that has to be the same in the end: tensors of the checkpoint, codes, metrics, history."""
-    prefix = checkpoints.newest(place.run)
+    prefix = checkpoints.newest_checkpoint(place.run)
     reader = tf.train.load_checkpoint(prefix)
     made = {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map() if name not in CLOCK}
     made["codes.npy"] = (place.run / "codes.npy").read_bytes()
@@ -163,7 +167,7 @@ def left_behind(place: Place) -> list[str]:
 
 
 def _steps(folder: Path) -> list[int]:
-    endings = [path.name.removesuffix(checkpoints.SUMS).rpartition("-")[2] for path in folder.glob(f"*{checkpoints.SUMS}")]
+    endings = [path.name.removesuffix(checkpoints.CHECKSUMS).rpartition("-")[2] for path in folder.glob(f"*{checkpoints.CHECKSUMS}")]
     return sorted(int(ending) for ending in endings if ending.isdigit())  # and not those that are being written
 
 
@@ -193,7 +197,7 @@ def wait_for(kind: str, place: Place, child: int, chance: random.Random, seconds
         while time.monotonic() < until and alive(child):
             time.sleep(0.001)
         return
-    folder, mark = (place.cache / "images", inputs.UNFINISHED) if kind == "cache" else (place.run, "_temp")
+    folder, mark = (place.cache / "images", store.UNFINISHED) if kind == "cache" else (place.run, "_temp")
     sightings, was_there = chance.randint(1, 1 if kind == "cache" else 5), False
     while alive(child):
         is_there = folder.is_dir() and any(mark in name for name in os.listdir(folder))
@@ -212,7 +216,7 @@ def where(place: Place) -> str:
         return "after the run was complete"
     if any("_temp" in name for name in names) or _unfinished(names):
         return "while a checkpoint was written"
-    if not any(name.endswith(".json") and not name.startswith(inputs.UNFINISHED) for name in cached):
+    if not any(name.endswith(".json") and not name.startswith(store.UNFINISHED) for name in cached):
         return "while the image cache was built" if cached else "before anything was written"
     if not _steps(place.run):
         return "before the first checkpoint"
@@ -221,7 +225,7 @@ def where(place: Place) -> str:
 
 def _unfinished(names: list[str]) -> bool:
     prefixes = {name.partition(".index")[0].partition(".data-")[0] for name in names if name.endswith(".index") or ".data-" in name}
-    noted = {name.removesuffix(checkpoints.SUMS) for name in names if name.endswith(checkpoints.SUMS)}
+    noted = {name.removesuffix(checkpoints.CHECKSUMS) for name in names if name.endswith(checkpoints.CHECKSUMS)}
     return prefixes != noted  # sums that are not there yet, or no longer needed
 
 
@@ -317,9 +321,9 @@ def interrupted_notebook(place: Place) -> str:
     manager, client = start_new_kernel(kernel_name="python3", startup_timeout=300)
     try:
         client.execute(
-            "from glo_lib import evaluation, training\nevaluation.all_figures = lambda *_: {}\nimport json, time\n"
-            "add = training._Report.add\ndef slowly(*args):\n    add(*args)\n    time.sleep(0.05)\ntraining._Report.add = slowly\n"
-            f"result = training.train(training.TrainConfig(**json.loads({json.dumps(place.config().as_dict())!r})))\nprint('returned')"
+            "from glo_lib.evaluation import evaluate\nfrom glo_lib.training import TrainConfig, train\nimport json, time\n"
+            "evaluate.run_figures = lambda *_: {}\ndef slowly(progress, loss):\n    time.sleep(0.05)\n"
+            f"result = train(TrainConfig(**json.loads({json.dumps(place.config().as_dict())!r})), on_step=slowly)\nprint('returned')"
         )
         while not (place.run / "history.csv").exists() or (place.run / "history.csv").stat().st_size < 60:
             time.sleep(0.05)
@@ -354,7 +358,7 @@ def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift
     status = end(start(place, with_little_room))
     said = log_of(place)[before:]
     lift()
-    usable = checkpoints.newest(place.run) is not None
+    usable = checkpoints.newest_checkpoint(place.run) is not None
     finished = end(start(place, training_work(place.config()))) == 0
     return {
         "stopped": status == 3,
@@ -439,18 +443,14 @@ def soak(root: Path, steps: int = 20_000) -> dict[str, Any]:
     config = place.config(num_dims=5, num_epochs=steps // 5, summary_steps=100, checkpoint_seconds=2)
 
     def work():
-        add = training._Report.add
-
-        def add_and_measure(self, progress, loss, share_done):
-            add(self, progress, loss, share_done)
+        def measure(progress, loss):
             if progress.step % 1000 == 0:
                 with open("/proc/self/statm") as file, open(measured, "a") as out:
                     megabytes = int(file.read().split()[1]) * resource.getpagesize() / 2**20
                     out.write(f"{progress.step},{megabytes:.1f},{len(os.listdir('/proc/self/fd'))}\n")
 
-        training._Report.add = add_and_measure
-        evaluation.all_figures = lambda *_: {}
-        training.train(config)
+        evaluate.run_figures = lambda *_: {}
+        training.train(config, on_step=measure)
 
     assert end(start(place, work), at_most=3600) == 0, log_of(place)
     rows = [(int(step), float(megabytes), int(files)) for step, megabytes, files in csv.reader(measured.read_text().splitlines())]

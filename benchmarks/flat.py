@@ -23,9 +23,9 @@ ROUNDS, STEPS = 7, 8
 
 def build_step(num_codes: int, optimizer_name: str, with_decoder: bool):
     """A training step on a table of so many codes: what `glo_lib.training` builds, with images made in the graph."""
-    from glo_lib.backend import tf
     from glo_lib.codes import RowwiseAdam, large_zeros
     from glo_lib.decoder import decoder, num_filters_for
+    from glo_lib.graph.backend import tf
     from glo_lib.projection import project
 
     v1 = tf.compat.v1
@@ -45,7 +45,7 @@ def build_step(num_codes: int, optimizer_name: str, with_decoder: bool):
 
 def serve(num_codes: int, optimizer_name: str, with_decoder: bool) -> None:
     """In a process of its own: steps with a table of so many codes."""
-    from glo_lib.backend import tf
+    from glo_lib.graph.backend import tf
 
     v1 = tf.compat.v1
     with tf.Graph().as_default():

@@ -24,8 +24,8 @@ def stand_in(folder: Path) -> None:
     """As many files as CelebA has, empty, and the file that would be the cache of their images."""
     import numpy as np
 
-    from glo_lib.backend import tf
     from glo_lib.faces import draw_face, sample_factors
+    from glo_lib.graph.backend import tf
     from glo_lib.inputs import preprocess_inputs
 
     (folder / "files").mkdir()
@@ -46,12 +46,13 @@ def stand_in(folder: Path) -> None:
 def train(folder: str) -> None:
     """Train on the stand-in and print the peak of this process's resident memory, in megabytes."""
     from glo_lib import training
-    from glo_lib.inputs import DecodedImages
+    from glo_lib.images.store import DecodedImages
+    from glo_lib.runs import run
 
-    def decode_images(filenames, image_size, *_, **__):
-        return DecodedImages(Path(folder) / "images.uint8", len(filenames), image_size, tuple(filenames))
+    def decode_images(files, image_size, *_, **__):
+        return DecodedImages(Path(folder) / "images.uint8", len(files.filenames), image_size, files.filenames)
 
-    training.decode_images = decode_images
+    run.decode_images = decode_images
     config = training.TrainConfig(
         data_dir=f"{folder}/files", run_dir=f"{folder}/run", image_size=IMAGE_SIZE, num_dims=NUM_DIMS, max_seconds=TRAINING_SECONDS
     )

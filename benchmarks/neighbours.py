@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glo_lib.neighbours import nearest_neighbours
-from glo_lib.stored_images import StoredImages
+from glo_lib.images.store import StoredImages
+from glo_lib.inference.neighbours import nearest_neighbours
 
 SHAPE = (202_599, 64, 64, 3)
 QUERIES = 25

@@ -40,8 +40,8 @@ def serve_bare(folder: str) -> None:
 
     Each turn has a stream of its own, that ends with it: an endless one would fill its buffers in the turn of the next program.
     """
-    from glo_lib.backend import tf
-    from glo_lib.decoding import without_autotuning  # else the end of a stream may wait for seconds
+    from glo_lib.graph.backend import tf
+    from glo_lib.images.decode import without_autotuning  # else the end of a stream may wait for seconds
 
     v1 = tf.compat.v1
     names = sorted(map(str, Path(folder).iterdir()))
@@ -84,7 +84,7 @@ def serve_first_epoch(folder: str) -> None:
 
 def serve_cached(folder: str, batch_size: str) -> None:
     """Batches from the cache, as training takes them."""
-    from glo_lib.backend import tf
+    from glo_lib.graph.backend import tf
     from glo_lib.inputs import decode_images, get_inputs_dataset
 
     with tempfile.TemporaryDirectory() as cache, tf.Graph().as_default():
@@ -102,7 +102,7 @@ def serve_cached(folder: str, batch_size: str) -> None:
 def wait_for_input(folder: str) -> None:
     """Print the share of a default training step that passes in the operation which fetches the batch, from traces of single steps."""
     from glo_lib import training
-    from glo_lib.backend import tf
+    from glo_lib.graph.backend import tf
 
     v1 = tf.compat.v1
     with tempfile.TemporaryDirectory() as run_dir, tf.Graph().as_default():
@@ -127,20 +127,14 @@ def wait_for_input(folder: str) -> None:
 
 def first_step(began: str) -> None:
     """Print the seconds from ``began`` (when this program was started) to the end of the first step of the default training."""
-    from glo_lib import training
+    from glo_lib.training import TrainConfig, train
 
-    steps = itertools.count()
-    scale = training.rate_scale
+    def first(*_) -> None:
+        print(f"\n{json.dumps(time.time() - float(began))}", flush=True)
+        os._exit(0)
 
-    def noted(*arguments):
-        if next(steps) == 1:  # asked for the second time: the first step is done
-            print(f"\n{json.dumps(time.time() - float(began))}", flush=True)
-            os._exit(0)
-        return scale(*arguments)
-
-    training.rate_scale = noted
     with tempfile.TemporaryDirectory() as run_dir:
-        training.train(training.TrainConfig(run_dir=run_dir))
+        train(TrainConfig(run_dir=run_dir), on_step=first)
 
 
 def seconds_to_list(folder: Path) -> float:

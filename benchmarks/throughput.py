@@ -29,12 +29,17 @@ PASSES = 3  # forward, gradient for the maps, gradient for the kernels: each tak
 def build(precision: str, loss: str, gpus: int, folder: str):
     """The training graph on images of noise: the operations of a step, and the session's configuration."""
     from glo_lib import training
+    from glo_lib.graph.devices import choose_devices
+    from glo_lib.images.store import DecodedImages
     from glo_lib.losses import LOSSES, laplacian_pyramid_loss
+    from glo_lib.runs.folder import Progress
+    from glo_lib.runs.run import Run
+    from glo_lib.training import build
 
     path = Path(folder) / "images.uint8"
     np.random.default_rng(0).integers(0, 256, NUM_IMAGES * IMAGE_SIZE**2 * 3, dtype=np.uint8).tofile(path)
     losses = {**LOSSES, "lap1": functools.partial(laplacian_pyramid_loss, levels=LEVELS)}
-    training.get_loss = losses.__getitem__
+    build.get_loss = losses.__getitem__
     config = training.TrainConfig(
         num_filters=NUM_FILTERS,
         kernel_size=KERNEL_SIZE,
@@ -45,8 +50,9 @@ def build(precision: str, loss: str, gpus: int, folder: str):
         precision=precision,
         average_decay=0,  # PyTorch's loop makes no average of the weights either
     )
-    images = training.DecodedImages(path, NUM_IMAGES, IMAGE_SIZE, ("",) * NUM_IMAGES)
-    setting = training.Setting(config, training.choose_devices(gpus, precision), images, Path(folder), training.Progress(0, 0.0), None)
+    images = DecodedImages(path, NUM_IMAGES, IMAGE_SIZE, ("",) * NUM_IMAGES)
+    run = Run(Path(folder), config, None, Progress(0, 0.0))
+    setting = training.Setting(config, choose_devices(gpus, precision), images, run)
     model = training.build_model(setting)
     value = training.build_loss(config, model)
     return [training.build_train_ops(setting, model, value).step, value], setting.devices.session_config
@@ -54,7 +60,7 @@ def build(precision: str, loss: str, gpus: int, folder: str):
 
 def serve_ours(precision: str, loss: str, gpus: str) -> None:
     """Steps of the training graph."""
-    from glo_lib.backend import tf
+    from glo_lib.graph.backend import tf
 
     with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default():
         step, session_config = build(precision, loss, int(gpus), folder)
@@ -70,7 +76,7 @@ def serve_ours(precision: str, loss: str, gpus: str) -> None:
 
 def serve_product(precision: str) -> None:
     """Products of two large matrices: the most that dense layers could do."""
-    from glo_lib.backend import tf
+    from glo_lib.graph.backend import tf
 
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
@@ -87,9 +93,9 @@ def serve_product(precision: str) -> None:
 
 def gigaflops_per_image() -> float:
     """Floating-point operations of a training step, per image, read from the graph of the decoder."""
-    from glo_lib.backend import tf
-    from glo_lib.costs import layer_costs
     from glo_lib.decoder import decoder
+    from glo_lib.graph.backend import tf
+    from glo_lib.graph.costs import layer_costs
 
     with tf.Graph().as_default() as graph:
         decoder(tf.zeros([1, NUM_DIMS]), NUM_FILTERS, KERNEL_SIZE)
@@ -118,7 +124,7 @@ def rows(results: dict[str, list[Measurement]]) -> list[Row]:
 
 def run() -> list[Row]:
     """Measure all, in turns."""
-    from glo_lib.devices import has_bfloat16_units
+    from glo_lib.graph.devices import has_bfloat16_units
 
     # The machine's speed changes within a round: what is compared with each other stands side by side.
     ours, theirs = "benchmarks.throughput", "benchmarks.pytorch_glo"

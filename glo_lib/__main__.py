@@ -15,7 +15,7 @@ EPILOG = """\
 Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
 COLUMNS = 10
-MOST_SAMPLES = 10_000  # a picture of more would have hundreds of megapixels
+MAX_SAMPLES = 10_000  # a picture of more would have hundreds of megapixels
 HIDDEN_PRIOR_WEIGHT = 0.003  # keeps the hidden half near what was learned (chapter on inference)
 DONE, PARTLY_DONE, REFUSED = 0, 1, 2
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     # TensorFlow takes seconds to import: --help and wrong options need not wait for it.
-    from glo_lib.export import check_free
+    from glo_lib.inference.export import check_free
 
     try:
         if options.command is not _export:  # which looks closer: a folder may be replaced only if it is an export itself
@@ -113,8 +113,8 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from glo_lib.plots import tile
-    from glo_lib.trained_model import load
+    from glo_lib.figures.style import tile
+    from glo_lib.inference.model import load
 
     model = load(options.run)
     _write_png(options, tile(model.decode(_samples(options, model)), min(COLUMNS, options.n)))
@@ -122,20 +122,20 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _samples(options: argparse.Namespace, model) -> np.ndarray:
-    from glo_lib.priors import fit_prior
+    from glo_lib.inference.priors import fit_prior
 
-    if not 1 <= options.n <= MOST_SAMPLES:
-        raise ValueError(f"--n is {options.n}; give 1 to {MOST_SAMPLES:,}")
+    if not 1 <= options.n <= MAX_SAMPLES:
+        raise ValueError(f"--n is {options.n}; give 1 to {MAX_SAMPLES:,}")
     _check_seed(options.seed)
     return fit_prior(options.prior, model.codes, model.config.projection).sample(options.n, options.seed)
 
 
 def _encode(options: argparse.Namespace) -> int:
-    from glo_lib.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
-    from glo_lib.export import check_free
-    from glo_lib.plots import tile
-    from glo_lib.run_images import training_images
-    from glo_lib.trained_model import load
+    from glo_lib.figures.style import tile
+    from glo_lib.inference.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
+    from glo_lib.inference.export import check_free
+    from glo_lib.inference.model import load
+    from glo_lib.runs.run import training_images
 
     _check_seed(options.seed)
     if options.codes:
@@ -161,17 +161,19 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _write_codes(options: argparse.Namespace, codes: np.ndarray) -> None:
-    from glo_lib.export import replacing
+    from glo_lib.inference.export import check_free
+    from glo_lib.system.replace import replacing
 
-    with replacing(options.codes, options.force) as partial, open(partial, "wb") as file:
+    check_free(options.codes, options.force)  # again: finding the codes may have taken minutes
+    with replacing(options.codes, several_writers=True) as partial, open(partial, "wb") as file:
         np.save(file, codes, allow_pickle=False)
     print(f"wrote {options.codes}, {codes.shape[0]} codes of {codes.shape[1]} dimensions")
 
 
 def _interpolate(options: argparse.Namespace) -> int:
-    from glo_lib.interpolation import interpolate
-    from glo_lib.plots import tile
-    from glo_lib.trained_model import load
+    from glo_lib.figures.style import tile
+    from glo_lib.inference.interpolation import interpolate
+    from glo_lib.inference.model import load
 
     model = load(options.run)
     last = len(model.codes) - 1
@@ -185,10 +187,10 @@ def _interpolate(options: argparse.Namespace) -> int:
 
 
 def _neighbours(options: argparse.Namespace) -> int:
-    from glo_lib.neighbours import nearest_codes, nearest_neighbours
-    from glo_lib.plots import tile
-    from glo_lib.run_images import training_images
-    from glo_lib.trained_model import check_one_code_per_image, load
+    from glo_lib.figures.style import tile
+    from glo_lib.inference.model import check_one_code_per_image, load
+    from glo_lib.inference.neighbours import nearest_codes, nearest_neighbours
+    from glo_lib.runs.run import training_images
 
     model = load(options.run)
     codes = _samples(options, model)
@@ -205,8 +207,8 @@ def _neighbours(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from glo_lib.export import export_npz, export_saved_model
-    from glo_lib.trained_model import load
+    from glo_lib.inference.export import export_npz, export_saved_model
+    from glo_lib.inference.model import load
 
     export = export_npz if options.out.suffix == ".npz" else export_saved_model
     print(f"wrote {export(load(options.run), options.out, options.force)}")
@@ -215,10 +217,11 @@ def _export(options: argparse.Namespace) -> int:
 
 def _in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
     """Rows of images that belong together column by column, ten columns at a time, as one picture."""
-    as_bytes = [row if row.dtype == np.uint8 else np.uint8(np.clip((row + 1) * 127.5 + 0.5, 0, 255)) for row in rows]
+    from glo_lib.images.pixels import slices, to_bytes
+
+    as_bytes = [to_bytes(row) for row in rows]
     columns = min(COLUMNS, len(rows[0]))
-    bands = [[row[start : start + columns] for row in as_bytes] for start in range(0, len(rows[0]), columns)]
-    return np.concatenate([tile(row, columns) for band in bands for row in band])
+    return np.concatenate([tile(row[band], columns) for band in slices(len(rows[0]), columns) for row in as_bytes])
 
 
 def _check_out(out: Path) -> None:
@@ -234,9 +237,11 @@ def _check_seed(seed: int) -> None:
 
 
 def _write_png(options: argparse.Namespace, picture: np.ndarray) -> None:
-    from glo_lib.export import replacing
+    from glo_lib.inference.export import check_free
+    from glo_lib.system.replace import replacing
 
-    with replacing(options.out, options.force) as partial:
+    check_free(options.out, options.force)
+    with replacing(options.out, several_writers=True) as partial:
         Image.fromarray(picture).save(partial, "PNG")
     print(f"wrote {options.out}, {picture.shape[1]}x{picture.shape[0]} pixels")
 

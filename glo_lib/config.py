@@ -1,25 +1,65 @@
-"""The settings of a training run: what there is to choose, what is allowed, and what follows from what."""
+"""The settings of a training run: what there is to choose, what is allowed, and what follows from what.
+
+This module imports no TensorFlow, so a wrong setting is refused at once. The names of losses, projections, starts and priors stand here;
+the functions behind the names stand in their own modules, and a test compares both.
+"""
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from glo_lib.codes import CODE_INITS
-from glo_lib.decoder import IMAGE_SIZES, image_size_of, num_filters_for
-from glo_lib.losses import LOSSES
-from glo_lib.projection import PROJECTIONS
-
+LOSSES = ("mse", "mpse", "lap1")  # glo_lib.losses
+PROJECTIONS = ("sphere", "ball", "none")  # glo_lib.projection
+CODE_INITS = ("pca", "normal")  # glo_lib.training.build.initial_codes
+PRIORS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")  # glo_lib.inference.priors
 PRECISIONS = ("float32", "bfloat16", "auto")
 SCHEDULES = ("cosine", "constant")
 BAD_IMAGE_POLICIES = ("error", "skip")
 MODELS = ("glo", "vae")
-TRUTHS = (bool, np.bool_)  # Python counts them among the numbers; as a setting that is a mistake
 # What may change between two sittings of one run: how long it goes on, and how often it reports.
 # (Which images a run has, the manifest of its folder says, and not the policy that led to them.)
 CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"})
+
+FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; every further one doubles them
+IMAGE_SIZES = (32, 64, 128, 256)
+# The original experiment's widths for 128 pixels; 256 adds a block at the fine end, 32 drops two. Those for 64 are narrower than
+# 256-128-64-32: early on, steps count for more than widths. None is below 32 there: oneDNN normalises maps of 24 channels in bfloat16
+# five times as slowly as maps of 32 (benchmarks/README.md).
+NUM_FILTERS = {
+    32: (256, 128, 64),
+    64: (256, 96, 48, 32),
+    128: (256, 128, 64, 64, 32),
+    256: (256, 128, 64, 64, 32, 16),
+}
+
+
+def num_filters_for(image_size: int) -> tuple[int, ...]:
+    """The decoder's default widths for images of that size.
+
+    Args:
+        image_size: pixels a side: 32, 64, 128 or 256.
+
+    Raises:
+        ValueError: any other size.
+
+    Example:
+        >>> num_filters_for(128)
+        (256, 128, 64, 64, 32)
+    """
+    if image_size not in NUM_FILTERS:
+        raise ValueError(f"image_size is {image_size!r}; the decoder draws images of {', '.join(map(str, IMAGE_SIZES))} pixels a side")
+    return NUM_FILTERS[image_size]
+
+
+def image_size_of(num_filters: Sequence[int]) -> int:
+    """Pixels a side of the images that a decoder of these widths draws.
+
+    Example:
+        >>> image_size_of((256, 128, 64, 64, 32))
+        128
+    """
+    return FIRST_SIZE * 2 ** len(num_filters)
 
 
 def _setting(
@@ -54,8 +94,8 @@ class TrainConfig:
     num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
     num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
     kernel_size: int = _setting(3, "side of the decoder's kernels, in pixels", least=2)
-    loss: str = _setting("mse", "reconstruction loss", allowed=tuple(LOSSES))
-    projection: str = _setting("sphere", "set that the codes are projected to; always none for a VAE", allowed=tuple(PROJECTIONS))
+    loss: str = _setting("mse", "reconstruction loss", allowed=LOSSES)
+    projection: str = _setting("sphere", "set that the codes are projected to; always none for a VAE", allowed=PROJECTIONS)
     code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
     model: str = _setting("glo", "glo: a free code for each image; vae: codes from an encoder", allowed=MODELS)
     kl_weight: float = _setting(1.0, "beta, the weight of a VAE's KL divergence (vae.negative_elbo); glo has none", least=0)
@@ -123,6 +163,23 @@ class TrainConfig:
         """
         return math.ceil(self.num_epochs * num_images / (self.batch_size * self.gpus))
 
+    def check_fits(self, num_images: int) -> None:
+        """Check that a run with these settings is possible on so many images.
+
+        Raises:
+            ValueError: a batch larger than the data, or more dimensions than principal components to start from.
+        """
+        if self.batch_size * self.gpus > num_images:
+            raise ValueError(
+                f"batch_size is {self.batch_size} on each of {self.gpus} tower(s), and there are {num_images} images; "
+                f"it can be at most {num_images // self.gpus}"
+            )
+        if self.model == "glo" and self.code_init == "pca" and self.num_dims >= num_images:
+            raise ValueError(
+                f"num_dims is {self.num_dims}, and {num_images} images have {num_images - 1} principal components to start from; "
+                "give fewer dimensions, or code_init 'normal'"
+            )
+
     def differences(self, other: "TrainConfig") -> list[str]:
         """The settings in which two runs differ so that they cannot be one run, as lines "name: this, other"."""
         return [
@@ -174,14 +231,19 @@ def _read_bool(value: Any) -> bool:
     return words[word]
 
 
+def _is_truth_value(value: Any) -> bool:
+    """Python and numpy count truth values among the numbers; as a number they are a mistake."""
+    return type(value).__name__ in ("bool", "bool_")
+
+
 def _read_int(value: Any) -> int:
-    if isinstance(value, TRUTHS) or (not isinstance(value, str) and value != int(value)):
+    if _is_truth_value(value) or (not isinstance(value, str) and value != int(value)):
         raise ValueError
     return int(value)
 
 
 def _read_float(value: Any) -> float:
-    if isinstance(value, TRUTHS) or not math.isfinite(float(value)):
+    if _is_truth_value(value) or not math.isfinite(float(value)):
         raise ValueError
     return float(value)
 

@@ -6,22 +6,12 @@ This is the generator of DCGAN (Radford et al., 2016), with the widths and the k
 
 from collections.abc import Callable, Sequence
 
-from glo_lib.backend import tf
-from glo_lib.layer_gradients import ONE_PIXEL
-from glo_lib.layers import conv2d_transpose
-from glo_lib.slim import slim
+from glo_lib.config import FIRST_SIZE, IMAGE_SIZES, image_size_of, num_filters_for
+from glo_lib.graph.backend import tf
+from glo_lib.graph.layers import conv2d_transpose
+from glo_lib.graph.slim import slim
 
-IMAGE_SIZES = (32, 64, 128, 256)
-# The original experiment's widths for 128 pixels; 256 adds a block at the fine end, 32 drops two. Those for 64 are narrower than
-# 256-128-64-32: early on, steps count for more than widths. None is below 32 there: oneDNN normalises maps of 24 channels in bfloat16
-# five times as slowly as maps of 32 (benchmarks/README.md).
-NUM_FILTERS = {
-    32: (256, 128, 64),
-    64: (256, 96, 48, 32),
-    128: (256, 128, 64, 64, 32),
-    256: (256, 128, 64, 64, 32, 16),
-}
-FIRST_SIZE = 4  # pixels a side after the first transposed convolution
+__all__ = ["IMAGE_SIZES", "decoder", "decoder_arg_scope", "image_size_of", "num_filters_for"]
 
 
 def decoder(
@@ -54,7 +44,8 @@ def decoder(
         reuse: use the variables which an earlier call made in the same scope; ``tf.compat.v1.AUTO_REUSE`` makes them when needed.
         outputs_collections: name of a graph collection that receives the output of each layer.
         scope: name of the variable scope.
-        layer: what computes a transposed convolution: slim, or `glo_lib.layers.conv2d_transpose`, which is faster in training.
+        layer: the route by which the transposed convolutions are computed: slim's own, or `glo_lib.graph.layers.conv2d_transpose`, which
+            is faster, has the same variables, and gives the same images up to rounding.
 
     Returns:
         (batch, size, size, channels) images in [-1, 1], with ``size = 4 * 2**len(num_filters)``.
@@ -74,10 +65,9 @@ def decoder(
         slim.arg_scope([layer], stride=2, kernel_size=kernel_size),
     ):
         net = latent_z[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, d)
-        with tf.compat.v1.get_default_graph().gradient_override_map({"Conv2DBackpropInput": ONE_PIXEL}):
-            net = layer(
-                net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
-            )  # (batch, 4, 4, num_filters[0])
+        net = layer(
+            net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
+        )  # (batch, 4, 4, num_filters[0])
         for block, width in enumerate(num_filters[1:], start=2):
             net = layer(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
         return layer(
@@ -106,34 +96,6 @@ def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, 
         outputs_collections=outputs_collections,
     ) as scope:
         return scope
-
-
-def num_filters_for(image_size: int) -> tuple[int, ...]:
-    """The decoder's widths for images of that size.
-
-    Args:
-        image_size: pixels a side: 32, 64, 128 or 256.
-
-    Raises:
-        ValueError: any other size.
-
-    Example:
-        >>> num_filters_for(128)
-        (256, 128, 64, 64, 32)
-    """
-    if image_size not in NUM_FILTERS:
-        raise ValueError(f"image_size is {image_size!r}; the decoder draws images of {', '.join(map(str, IMAGE_SIZES))} pixels a side")
-    return NUM_FILTERS[image_size]
-
-
-def image_size_of(num_filters: Sequence[int]) -> int:
-    """Pixels a side of the images that a decoder of these widths draws.
-
-    Example:
-        >>> image_size_of((256, 128, 64, 64, 32))
-        128
-    """
-    return FIRST_SIZE * 2 ** len(num_filters)
 
 
 def _check_arguments(latent_z: tf.Tensor, num_filters: Sequence[int], kernel_size: int) -> None:

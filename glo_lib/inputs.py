@@ -5,25 +5,17 @@ The index is the image's position in the sorted list of files, and the row of it
 `decode_images` has decoded once, in an order that is a pure function of (seed, step).
 """
 
-import json
 import os
-import sys
-import tempfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from glo_lib import locks
-from glo_lib.backend import tf
-from glo_lib.cache import cache_root, digest_of
-from glo_lib.decoding import Inputs, decode_files, preprocess_inputs, without_autotuning
-from glo_lib.images import list_images, refuse
-from glo_lib.stored_images import StoredImages
+from glo_lib.graph.backend import tf
+from glo_lib.images.crop import central_square, resize
+from glo_lib.images.decode import without_autotuning
+from glo_lib.images.files import list_images
+from glo_lib.images.pixels import HALF_RANGE
+from glo_lib.images.store import DecodedImages, decode_images
 
 __all__ = [
     "DecodedImages",
@@ -37,14 +29,32 @@ __all__ = [
     "preprocess_inputs",
 ]
 
-SLOW_TO_DECODE = 10_000  # images; below that a progress bar is more noise than news
-CHECKSUM_BYTES = 2**20
-CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
-DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
+Inputs = dict[str, tf.Tensor]
 STEPS_AT_ONCE = 64  # the order of so many steps costs little more than that of one
 RESIDENT_BYTES = 2**28  # images that need no more than that are held in memory, 21,845 of 64 pixels; more stay in their file
 LAST_STEP = 2**48  # more than a run can take; times the batch it is still a number of 64 bits
-UNFINISHED = "decoding-"  # how the names of files begin that are still being written
+
+
+def preprocess_inputs(inputs: Inputs, tight_crop: bool = False, size: int = 128) -> Inputs:
+    """Crop the central square, resize it, and map it to [-1, 1].
+
+    Args:
+        inputs: ``image`` is (height, width, channels), uint8 in [0, 255] or float in [0, 1]; other entries pass unchanged.
+        tight_crop: crop 108 pixels (or the short side, if that is less) instead of the short side.
+        size: pixels a side of the result. Shrinking averages over the pixels that fall together, so that nothing aliases.
+
+    Returns:
+        A new dictionary; ``image`` is (size, size, channels) float32 in [-1, 1].
+
+    Example:
+        >>> with tf.Graph().as_default():
+        ...     preprocess_inputs({"image": tf.zeros([218, 178, 3], tf.uint8)}, size=64)["image"].shape
+        TensorShape([64, 64, 3])
+    """
+    image = inputs["image"]
+    top, left, side = central_square(tf.shape(image), tight_crop)
+    image = tf.image.convert_image_dtype(image[top : top + side, left : left + side], tf.float32)  # (side, side, channels)
+    return {**inputs, "image": resize(image, size) * 2 - 1}
 
 
 def get_inputs_queue(
@@ -107,159 +117,6 @@ def get_inputs_queue(
 
 
 _preprocess_by_default = preprocess_inputs  # the argument of `get_inputs_queue` hides the function's name
-
-
-class DecodedImages(NamedTuple):
-    """Images decoded, cropped and resized once, as bytes in one file.
-
-    A stream of batches (`get_inputs_dataset`) holds up to 256 MiB of images in memory; of more, it reads from the file what a batch asks
-    for, and the operating system keeps as much of it as there is room for. So memory does not grow with the data.
-
-    Attributes:
-        path: file of ``num_images * image_size * image_size * 3`` bytes.
-        num_images: N.
-        image_size: pixels a side.
-        filenames: the N files, by index.
-        skipped: files that are not among them because they cannot be read, and why.
-    """
-
-    path: Path
-    num_images: int
-    image_size: int
-    filenames: tuple[str, ...]
-    skipped: Mapping[str, str] = MappingProxyType({})
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(N, image_size, image_size, 3)."""
-        return self.num_images, self.image_size, self.image_size, 3
-
-    def array(self) -> StoredImages | np.memmap:
-        """The images, indexed like a uint8 array (N, image_size, image_size, 3); rows are read from the file when they are asked for."""
-        if not hasattr(os, "preadv"):  # Windows
-            return np.memmap(self.path, np.uint8, mode="r", shape=self.shape)
-        return StoredImages(self.path, self.shape)
-
-
-def decode_images(
-    filenames: Sequence[str], image_size: int, tight_crop: bool = False, progress: bool = False, on_bad_image: str = "error"
-) -> DecodedImages:
-    """Decode, crop and resize every file once, or find the cache of an earlier call.
-
-    Ordinary JPEG files are decoded and cropped in one step by TensorFlow, on all cores; whatever else is an image (PNG, 16-bit, rotated by
-    EXIF, ...) is read by Pillow. The cache is keyed by names, sizes and times of the files and by the geometry, is written
-    under a temporary name and renamed when whole, and is checked when it is opened: a damaged one is made anew.
-
-    Args:
-        filenames: image files; the position in this list is the index.
-        image_size: pixels a side.
-        tight_crop: see `preprocess_inputs`.
-        progress: show a progress bar.
-        on_bad_image: "error" refuses files that cannot be read, all of them at once; "skip" leaves them out: the index is then the
-            position among the remaining files.
-
-    Returns:
-        `DecodedImages`.
-
-    Raises:
-        ValueError: files that cannot be read, all of them counted, the first ten named with their reason; or no file can be read.
-        FileNotFoundError: a file that is not there.
-    """
-    key = _cache_key(filenames, image_size, tight_crop)
-    wanted = DecodedImages(cache_root() / "images" / f"{key}.uint8", len(filenames), image_size, tuple(filenames))
-    decoded = _read_cache(wanted) or _build(wanted, tight_crop, progress, on_bad_image)
-    _refuse_unless_allowed(decoded, on_bad_image)
-    return decoded
-
-
-def _refuse_unless_allowed(decoded: DecodedImages, on_bad_image: str) -> None:
-    if decoded.skipped and (on_bad_image == "error" or not decoded.num_images):
-        refuse([f"{filename!r}: {reason}" for filename, reason in decoded.skipped.items()])
-
-
-def _without(wanted: DecodedImages, reasons: Mapping[int, str]) -> DecodedImages:
-    """The images but those at some positions."""
-    left = tuple(filename for position, filename in enumerate(wanted.filenames) if position not in reasons)
-    skipped = {wanted.filenames[position]: reason for position, reason in reasons.items()}
-    return wanted._replace(num_images=len(left), filenames=left, skipped=MappingProxyType(skipped))
-
-
-def _cache_key(filenames: Sequence[str], image_size: int, tight_crop: bool) -> str:
-    parts: list[object] = [DECODER_VERSION, image_size, bool(tight_crop)]
-    for filename in filenames:
-        try:
-            facts = os.stat(filename)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{filename!r} is in the list of images, and there is no such file") from None
-        parts.append(f"{os.path.abspath(filename)}\t{facts.st_size}\t{facts.st_mtime_ns}")
-    return digest_of(*parts)
-
-
-def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
-    """What the cache holds, if it is there, is that of these files, has the size it should have, and holds the bytes that were written."""
-    try:
-        description = json.loads(wanted.path.with_suffix(".json").read_text())
-        checksums = description["crc32"]
-        decoded = _without(wanted, {int(position): str(reason) for position, reason in description.get("skipped", {}).items()})
-        if description.get("key", wanted.path.stem) != wanted.path.stem or decoded.path.stat().st_size != _num_bytes(decoded):
-            return None
-        stride = max(1, len(checksums) // CHECKED_BLOCKS)
-        with open(decoded.path, "rb") as file:
-            for block in range(0, len(checksums), stride):
-                file.seek(block * CHECKSUM_BYTES)
-                if zlib.crc32(file.read(CHECKSUM_BYTES)) != checksums[block]:
-                    return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
-    return decoded if len(checksums) == -(-_num_bytes(decoded) // CHECKSUM_BYTES) else None
-
-
-def _num_bytes(decoded: DecodedImages) -> int:
-    return int(np.prod(decoded.shape, dtype=np.int64))
-
-
-def _build(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image: str) -> DecodedImages:
-    folder = wanted.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    locks.remove_abandoned(folder, UNFINISHED)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=UNFINISHED)
-    description = Path(f"{partial}.json")
-    try:
-        with os.fdopen(handle, "wb") as file, locks.acquire(partial) or locks.Lock(None):
-            decoded = _without(wanted, _write_decoded(file, wanted, tight_crop, progress))
-            _refuse_unless_allowed(decoded, on_bad_image)
-            file.flush()
-            # The images first: a description without its images is seen as incomplete, and so are images without one.
-            description.write_text(json.dumps(_description(decoded, wanted, _checksums(partial))))
-            os.replace(partial, decoded.path)
-            os.replace(description, decoded.path.with_suffix(".json"))
-    finally:
-        Path(partial).unlink(missing_ok=True)
-        description.unlink(missing_ok=True)
-    return decoded
-
-
-def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[int]) -> dict[str, object]:
-    reasons = {position: decoded.skipped[name] for position, name in enumerate(wanted.filenames) if name in decoded.skipped}
-    return {"key": decoded.path.stem, "shape": decoded.shape, "crc32": checksums, "skipped": reasons}
-
-
-def _checksums(filename: str) -> list[int]:
-    with open(filename, "rb") as file:
-        return [zlib.crc32(block) for block in iter(lambda: file.read(CHECKSUM_BYTES), b"")]
-
-
-def _write_decoded(file: BinaryIO, wanted: DecodedImages, tight_crop: bool, progress: bool) -> dict[int, str]:
-    """Write all images that can be read, and say of the others, by position, why not."""
-    reasons, total = {}, len(wanted.filenames)
-    with tqdm(total=total, desc="decoding", unit=" images", disable=not progress or total < SLOW_TO_DECODE, file=sys.stdout) as bar:
-        for first, part in decode_files(wanted.filenames, wanted.image_size, tight_crop):
-            if isinstance(part, str):
-                reasons[first] = part
-            else:
-                part.tofile(file)
-            bar.update(1 if isinstance(part, str) else len(part))
-    return reasons
 
 
 def order_of_images(positions: tf.Tensor, num_images: int, seed: int) -> tf.Tensor:
@@ -328,7 +185,7 @@ def inputs_dataset(
 def _reader(decoded: DecodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
     """What takes images by their indices, (n,) to (n, image_size, image_size, 3): from memory where all of them fit, else from the file."""
     stored = decoded.array()
-    if _num_bytes(decoded) > RESIDENT_BYTES:
+    if decoded.num_bytes > RESIDENT_BYTES:
         return lambda index: tf.numpy_function(stored.__getitem__, [index], tf.uint8, stateful=False)
     # The dataset's function refers to this tensor: the file is read when the iterator is made, and no batch passes through Python.
     images = tf.numpy_function(lambda: stored[:], [], tf.uint8, stateful=False)
@@ -362,7 +219,7 @@ def get_inputs_dataset(
     with tf.device(None), tf.device("/cpu:0"):
         dataset = inputs_dataset(decoded, batch_size, seed, start_step, shard, num_shards)
         inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
-    return {"image": tf.cast(inputs["image"], tf.float32) / 127.5 - 1, "index": inputs["index"]}
+    return {"image": tf.cast(inputs["image"], tf.float32) / HALF_RANGE - 1, "index": inputs["index"]}
 
 
 def batch_of_step(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from glo_lib.backend import tf
+from glo_lib.graph.backend import tf
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # the generating kernel of Burt and Adelson (1983), a = 3/8
 SMALLEST_LEVEL = 4  # pixels a side; below that the five taps of the kernel would reach over both edges

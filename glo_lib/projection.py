@@ -7,12 +7,16 @@ text of the post says "unit ball" too, but its code divides by the norm, which i
 
 from collections.abc import Callable
 
-from glo_lib.backend import tf
+import numpy as np
+
+from glo_lib.graph.backend import tf
+from glo_lib.images.pixels import slices
 
 # Below this squared norm a code has no direction that float32 could still tell; it is left at (almost) zero instead of becoming NaN.
 SMALLEST_SQUARED_NORM = 1e-12
 # Rows with an entry above this are scaled down first: the square of a norm above 1.8e19 is more than float32 can hold.
 LARGEST_ENTRY = 1e16
+ROWS_AT_ONCE = 65536  # codes that `project_array` projects at once
 
 
 def project(z: tf.Tensor) -> tf.Tensor:
@@ -49,9 +53,10 @@ def project_ball(z: tf.Tensor) -> tf.Tensor:
         [[0.0, 0.5], [0.0, 1.0]]
     """
     z = _without_overflow(z)
-    squared_norm = tf.reduce_sum(tf.square(z), axis=1, keepdims=True)  # (batch, 1)
     # The maximum is taken before the root: the root's gradient at zero is infinite.
-    return z * tf.math.rsqrt(tf.maximum(squared_norm, 1.0))
+    squared_norm = tf.maximum(tf.reduce_sum(tf.square(z), axis=1, keepdims=True), 1.0)  # (batch, 1)
+    # Rows inside the ball are selected because rsqrt(1) is 0.9999999 on processors with AVX-512, and not 1.
+    return z * tf.where(squared_norm > 1.0, tf.math.rsqrt(squared_norm), tf.ones_like(squared_norm))
 
 
 def _without_overflow(z: tf.Tensor) -> tf.Tensor:
@@ -83,3 +88,27 @@ def get_projection(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     if name not in PROJECTIONS:
         raise ValueError(f"projection is {name!r}; allowed are {', '.join(map(repr, PROJECTIONS))}")
     return PROJECTIONS[name]
+
+
+def project_array(codes: np.ndarray, projection: str, rows_at_once: int = ROWS_AT_ONCE) -> np.ndarray:
+    """Project an array of latent codes, block by block.
+
+    Args:
+        codes: (n, d).
+        projection: see `get_projection`.
+        rows_at_once: size of a block.
+
+    Returns:
+        (n, d) float32.
+
+    Example:
+        >>> project_array(np.array([[0.0, 5.0]]), "sphere").tolist()
+        [[0.0, 1.0]]
+    """
+    projected = np.empty(codes.shape, np.float32)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        rows = tf.compat.v1.placeholder(tf.float32, [None, codes.shape[1]])
+        result = get_projection(projection)(rows)
+        for part in slices(len(codes), rows_at_once):
+            projected[part] = session.run(result, {rows: codes[part]})
+    return projected

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.backend import tf
-from glo_lib.decoder import FIRST_SIZE, image_size_of
+from glo_lib.config import FIRST_SIZE, image_size_of
+from glo_lib.graph.backend import tf
+from glo_lib.graph.slim import slim
 from glo_lib.losses import get_glo_loss
-from glo_lib.slim import slim
 
 ACTIVE = 0.01  # variance of the posterior means above which a dimension is in use (Burda et al., 2016, appendix C)
 

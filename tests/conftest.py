@@ -1,5 +1,7 @@
 """Shared by all tests: a cache of their own, and a small set of images that is drawn once."""
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -35,24 +37,24 @@ def small_images(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_run(small_images, tmp_path_factory):
     """The folder of a short run on the small images: 32 pixels, 6 dimensions, one tower; metrics and figures are left out."""
-    from glo_lib import training
     from glo_lib.config import TrainConfig
+    from glo_lib.training import train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training, "evaluate", lambda *_: {})
+        patch.setattr(importlib.import_module("glo_lib.training.train"), "evaluate", lambda *_: {})
         folder = tmp_path_factory.mktemp("run")
         config = TrainConfig(
             data_dir=str(small_images), run_dir=str(folder), image_size=32, num_dims=6, num_filters=(16, 12, 8), batch_size=8,
             num_epochs=60, max_seconds=0, learning_rate=0.01, precision="float32",
         )  # fmt: skip
-        return training.train(config).run_dir
+        return train(config).run_dir
 
 
 @pytest.fixture(scope="session")
 def trained_model(trained_run):
     """The model of that run."""
-    from glo_lib.trained_model import load
+    from glo_lib.inference.model import load
 
     return load(trained_run)
 

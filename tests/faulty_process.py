@@ -10,8 +10,11 @@ import resource
 import signal
 import sys
 
-from glo_lib import checkpoints, evaluation, inputs, training
 from glo_lib.config import TrainConfig
+from glo_lib.evaluation import evaluate as evaluation
+from glo_lib.images import store
+from glo_lib.runs import checkpoints
+from glo_lib.training import loop, train
 
 
 def die(*_):
@@ -37,24 +40,24 @@ def with_half_a_row(folder, row) -> None:
     append_history(folder, row)
 
 
-append_history = training.append_history
+append_history = loop.append_history
 KILLED = {
-    "while the image cache is renamed": lambda: in_the_middle_of(inputs.os, "replace"),
-    "before a checkpoint has its sums": lambda: in_the_middle_of(checkpoints, "note_sums", times=3),
-    "while a row is written": lambda: setattr(training, "append_history", with_half_a_row),
+    "while the image cache is renamed": lambda: in_the_middle_of(store.os, "replace"),
+    "before a checkpoint has its sums": lambda: in_the_middle_of(checkpoints, "write_checksums", times=3),
+    "while a row is written": lambda: setattr(loop, "append_history", with_half_a_row),
     "before the metrics are written": lambda: in_the_middle_of(evaluation, "write_json"),
     "": lambda: None,
 }
 
 
 def serve(request: dict) -> None:
-    evaluation.all_figures = lambda *_: {}
-    hook = training.v1.train.CheckpointSaverHook
-    training.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=5, **rest)
+    evaluation.run_figures = lambda *_: {}
+    hook = loop.v1.train.CheckpointSaverHook
+    loop.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=5, **rest)
     KILLED[request["killed"]]()
     if request["most_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], resource.RLIM_INFINITY))
-    training.train(TrainConfig(**request["config"]))
+    train(TrainConfig(**request["config"]))
 
 
 def main() -> None:

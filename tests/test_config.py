@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from glo_lib.config import CHANGEABLE, TrainConfig, describe
+from glo_lib import config as config_module
+from glo_lib.config import CHANGEABLE, CODE_INITS, TrainConfig, describe
+from glo_lib.inference.priors import PRIORS
+from glo_lib.losses import LOSSES
+from glo_lib.projection import PROJECTIONS
+from glo_lib.training import initial_codes
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 PRESETS = sorted((Path(__file__).parents[1] / "book" / "params").glob("*.yaml"))
@@ -116,6 +124,19 @@ def test_what_only_looks_like_a_number_is_refused(name, value):
     except ValueError:
         return
     raise AssertionError(f"{name} became {getattr(config, name)!r}")
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if type(field.default) in (int, float)])
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_], ids=["True", "False", "numpy True", "numpy False"])
+def test_a_truth_value_is_no_number(name, value):
+    with pytest.raises(ValueError, match=f"^{name} is .*{bool(value)}"):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [True, np.True_], ids=["Python", "numpy"])
+def test_a_truth_value_is_no_width(value):
+    with pytest.raises(ValueError, match=r"^num_filters is .*True"):
+        TrainConfig(num_filters=[256, 96, 48, value])
 
 
 def test_a_seed_beyond_64_bits_is_refused_before_tensorflow_sees_it():
@@ -279,6 +300,45 @@ def test_the_number_of_steps_visits_every_image_so_often(num_epochs, batch_size,
     assert TrainConfig(num_epochs=num_epochs, batch_size=batch_size, gpus=gpus).num_steps(num_images) == steps
 
 
+@pytest.mark.parametrize(
+    ("settings", "num_images"),
+    [
+        ({"batch_size": 8, "gpus": 2, "num_dims": 15}, 16),  # as many images as the towers take at once, one more than dimensions
+        ({"batch_size": 1, "num_dims": 10}, 11),
+        ({"batch_size": 1, "num_dims": 10, "code_init": "normal"}, 1),
+        ({"batch_size": 1, "num_dims": 10, "model": "vae"}, 1),  # its codes start from the encoder
+        ({}, 202_599),
+    ],
+)
+def test_settings_that_fit_the_number_of_images_are_allowed(settings, num_images):
+    assert TrainConfig(**settings).check_fits(num_images) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_images", "message"),
+    [
+        (
+            {"batch_size": 8, "gpus": 2, "num_dims": 4},
+            15,
+            "batch_size is 8 on each of 2 tower(s), and there are 15 images; it can be at most 7",
+        ),
+        ({"batch_size": 5, "code_init": "normal"}, 4, "batch_size is 5 on each of 1 tower(s), and there are 4 images; it can be at most 4"),
+        ({"batch_size": 5, "model": "vae"}, 4, "batch_size is 5 on each of 1 tower(s), and there are 4 images; it can be at most 4"),
+        (
+            {"batch_size": 1, "num_dims": 10},
+            10,
+            "num_dims is 10, and 10 images have 9 principal components to start from; give fewer dimensions, or code_init 'normal'",
+        ),
+        ({"batch_size": 5, "num_dims": 10}, 4, "batch_size is 5 on each of 1 tower(s), and there are 4 images; it can be at most 4"),
+    ],
+    ids=["towers", "normal", "vae", "components", "both"],
+)
+def test_settings_that_do_not_fit_the_number_of_images_are_refused(settings, num_images, message):
+    with pytest.raises(ValueError) as caught:
+        TrainConfig(**settings).check_fits(num_images)
+    assert str(caught.value) == message
+
+
 ANOTHER = {
     "data_dir": "elsewhere",
     "num_samples": 7,
@@ -353,3 +413,24 @@ def test_every_preset_is_allowed_and_the_original_experiment_is_among_them():
 def test_the_codes_of_a_vae_are_not_projected_and_those_of_glo_are():
     assert TrainConfig(model="vae").projection == TrainConfig(model="vae", projection="ball").projection == "none"
     assert TrainConfig().projection == "sphere"
+
+
+@pytest.mark.parametrize(("name", "registry"), [("LOSSES", LOSSES), ("PROJECTIONS", PROJECTIONS), ("PRIORS", PRIORS)])
+def test_the_names_are_those_of_the_functions_in_their_order(name, registry):
+    assert getattr(config_module, name) == tuple(registry)
+
+
+def test_every_start_of_the_codes_is_one_of_its_own():
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3)).astype(np.uint8)
+    starts = []
+    for name in CODE_INITS:
+        config = TrainConfig(code_init=name, num_dims=5)
+        setting = types.SimpleNamespace(config=config, images=types.SimpleNamespace(array=lambda: images))
+        starts.append(np.concatenate([codes for _, codes in initial_codes(setting)]))
+    assert CODE_INITS == ("pca", "normal") and starts[0].shape == starts[1].shape == (12, 5)
+    assert np.abs(starts[0].mean(axis=0)).max() < 1e-5 < np.abs(starts[1].mean(axis=0)).max()  # only principal components are centred
+
+
+def test_a_wrong_setting_is_refused_without_tensorflow_and_numpy():
+    program = "import sys, glo_lib.config; print(sorted({'tensorflow', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,13 +1,17 @@
 """The decoder's variables, shapes, modes, and its output worked out in numpy."""
 
 import re
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from glo_lib.backend import tf
-from glo_lib.decoder import IMAGE_SIZES, decoder, image_size_of, num_filters_for
+from glo_lib import decoder as decoder_module
+from glo_lib.decoder import IMAGE_SIZES, image_size_of, num_filters_for
+from glo_lib.graph.backend import tf
+from glo_lib.graph.layers import conv2d_transpose
+from glo_lib.graph.slim import slim
 
 v1 = tf.compat.v1
 BATCH_NORM_EPSILON = 1e-3  # the default of slim.batch_norm
@@ -18,6 +22,12 @@ def graph():
     with tf.Graph().as_default() as graph:
         v1.set_random_seed(0)
         yield graph
+
+
+@pytest.fixture(params=[slim.conv2d_transpose, conv2d_transpose], ids=["slim", "faster"])
+def decoder(request):
+    """The decoder, with its layers computed by each of the two routes."""
+    return partial(decoder_module.decoder, layer=request.param)
 
 
 def some_codes(rows=4, dims=3, seed=0):
@@ -68,7 +78,7 @@ def last_layer_in_numpy(net, variables):
     return np.tanh(laid_down[:, :-1, :-1] + variables["deconv2/biases"])
 
 
-def test_in_use_the_output_follows_from_weights_and_moving_averages():
+def test_in_inference_mode_the_output_follows_from_weights_and_moving_averages(decoder):
     z = some_codes()
     images = decoder(tf.constant(z), num_filters=(5,), is_training=False)
     with initialized_session() as session:
@@ -79,7 +89,7 @@ def test_in_use_the_output_follows_from_weights_and_moving_averages():
     np.testing.assert_allclose(output, last_layer_in_numpy(net, variables), atol=1e-5)
 
 
-def test_in_training_the_output_follows_from_weights_and_statistics_of_the_batch():
+def test_in_training_mode_the_output_follows_from_weights_and_statistics_of_the_batch(decoder):
     z = some_codes()
     images = decoder(tf.constant(z), num_filters=(5,), is_training=True)
     with initialized_session() as session:
@@ -91,7 +101,7 @@ def test_in_training_the_output_follows_from_weights_and_statistics_of_the_batch
 
 
 @pytest.mark.parametrize(("arguments", "decay"), [({"batch_norm_decay": 0.75}, 0.75), ({}, 0.99)], ids=["given", "default"])
-def test_update_ops_move_the_averages_by_their_decay(arguments, decay):
+def test_update_ops_move_the_averages_by_their_decay(decoder, arguments, decay):
     z = some_codes()
     decoder(tf.constant(z), num_filters=(5,), **arguments)
     moving = {variable.op.name.split("_")[-1]: variable for variable in v1.global_variables("decoder/.*moving")}
@@ -107,8 +117,8 @@ def test_update_ops_move_the_averages_by_their_decay(arguments, decay):
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-def test_gradients_are_those_of_the_same_layers_written_out(is_training):
-    """The first layer's gradient is written by hand in the library; here TensorFlow derives that of a plain product."""
+def test_gradients_are_those_of_the_same_layers_written_out(decoder, is_training):
+    """The faster last layer has a gradient of its own; here TensorFlow derives the gradient of each layer."""
     z = some_codes()
     codes = v1.placeholder(tf.float32, [None, z.shape[1]])
     images = decoder(codes, num_filters=(5,), is_training=is_training)
@@ -134,7 +144,7 @@ def test_gradients_are_those_of_the_same_layers_written_out(is_training):
 # ----------------------------------------------------------------------------------------------------- names and shapes
 
 
-def test_variables_have_the_names_and_shapes_of_tf_slim():
+def test_variables_have_the_names_and_shapes_of_tf_slim(decoder):
     decoder(tf.zeros([2, 7]), num_filters=(6, 5), kernel_size=3)
     trainable = {
         "decoder/deconv1/weights": (4, 4, 6, 7),
@@ -157,14 +167,14 @@ def test_variables_have_the_names_and_shapes_of_tf_slim():
 
 
 @pytest.mark.parametrize("kernel_size", [2, 4, 5])
-def test_kernel_size_is_that_of_every_layer_but_the_first(kernel_size):
+def test_kernel_size_is_that_of_every_layer_but_the_first(decoder, kernel_size):
     images = decoder(tf.zeros([2, 7]), num_filters=(6, 5), kernel_size=kernel_size)
     sides = [shape[:2] for name, shape in shapes_of(v1.trainable_variables()).items() if name.endswith("weights")]
     assert sides == [(4, 4), (kernel_size, kernel_size), (kernel_size, kernel_size)]
     assert images.shape == (2, 16, 16, 3)
 
 
-def test_number_of_parameters_of_the_original_experiment():
+def test_number_of_parameters_of_the_original_experiment(decoder):
     decoder(tf.zeros([2, 100]), num_filters=(256, 128, 64, 64, 32))
     count = sum(variable.shape.num_elements() for variable in v1.trainable_variables())
     widths = (256, 128, 64, 64, 32, 3)
@@ -174,12 +184,12 @@ def test_number_of_parameters_of_the_original_experiment():
     assert count == first + strided + scales_and_shifts + 3 == 835_491
 
 
-def test_scope_is_the_prefix_of_every_variable():
+def test_scope_is_the_prefix_of_every_variable(decoder):
     decoder(tf.zeros([2, 3]), num_filters=(4,), scope="elsewhere")
     assert {variable.op.name.split("/")[0] for variable in v1.global_variables()} == {"elsewhere"}
 
 
-def test_batch_norm_starts_as_the_identity_and_weights_within_the_range_of_xavier():
+def test_batch_norm_starts_as_the_identity_and_weights_within_the_range_of_xavier(decoder):
     decoder(tf.zeros([2, 100]), num_filters=(64,))
     with initialized_session() as session:
         values = {variable.op.name: session.run(variable) for variable in v1.global_variables()}
@@ -196,7 +206,7 @@ def test_batch_norm_starts_as_the_identity_and_weights_within_the_range_of_xavie
 
 
 @pytest.mark.parametrize("size", IMAGE_SIZES)
-def test_widths_for_a_size_give_images_of_that_size(size):
+def test_widths_for_a_size_give_images_of_that_size(decoder, size):
     num_filters = num_filters_for(size)
     assert image_size_of(num_filters) == size
     assert decoder(tf.zeros([2, 3]), num_filters).shape == (2, size, size, 3)
@@ -213,7 +223,7 @@ def test_widths_for_any_other_size_are_refused_by_name(size):
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-def test_output_stays_within_minus_one_and_one_and_reaches_for_both(is_training):
+def test_output_stays_within_minus_one_and_one_and_reaches_for_both(decoder, is_training):
     images = decoder(tf.constant(some_codes()), num_filters=(8, 6), is_training=is_training)
     with initialized_session() as session:
         weights = set_random_values(session)["deconv3/weights"]
@@ -223,22 +233,22 @@ def test_output_stays_within_minus_one_and_one_and_reaches_for_both(is_training)
     assert output.min() < -0.9 and output.max() > 0.9
 
 
-def test_images_have_as_many_channels_as_asked_for():
+def test_images_have_as_many_channels_as_asked_for(decoder):
     assert decoder(tf.zeros([2, 3]), num_filters=(4,), channels=1).shape == (2, 8, 8, 1)
     assert shapes_of(v1.global_variables())["decoder/deconv2/biases"] == (1,)
 
 
-def test_batch_size_may_be_unknown_when_the_graph_is_built():
+def test_batch_size_may_be_unknown_when_the_graph_is_built(decoder):
     codes = v1.placeholder(tf.float32, [None, 3])
     images = decoder(codes, num_filters=(4, 4), is_training=False)
     assert images.shape.as_list() == [None, 16, 16, 3]
     with initialized_session() as session:
         one, five = (session.run(images, {codes: some_codes(5)[:rows]}) for rows in (1, 5))
     assert five.shape == (5, 16, 16, 3)
-    np.testing.assert_allclose(one[0], five[0], atol=1e-6)  # in use, an image does not depend on its neighbours in the batch
+    np.testing.assert_allclose(one[0], five[0], atol=1e-6)  # in inference mode an image does not depend on the batch
 
 
-def test_every_trainable_variable_and_the_codes_receive_a_gradient():
+def test_every_trainable_variable_and_the_codes_receive_a_gradient(decoder):
     codes = tf.constant(some_codes(8))
     images = decoder(codes, num_filters=(6, 5))
     target = tf.constant(np.random.default_rng(5).uniform(-1, 1, images.shape), tf.float32)
@@ -247,7 +257,7 @@ def test_every_trainable_variable_and_the_codes_receive_a_gradient():
     assert all(np.all(np.isfinite(gradient)) and np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def test_outputs_collection_receives_the_output_of_each_layer_from_coarse_to_fine():
+def test_outputs_collection_receives_the_output_of_each_layer_from_coarse_to_fine(decoder):
     images = decoder(tf.zeros([2, 3]), num_filters=(6, 5), outputs_collections="end_points")
     collected = v1.get_collection("end_points")
     assert [tuple(output.shape) for output in collected] == [(2, 4, 4, 6), (2, 8, 8, 5), (2, 16, 16, 3)]
@@ -258,14 +268,14 @@ def test_outputs_collection_receives_the_output_of_each_layer_from_coarse_to_fin
 # ----------------------------------------------------------------------------------------------------- modes and reuse
 
 
-def test_updates_of_the_averages_are_collected_in_training_only():
+def test_updates_of_the_averages_are_collected_in_training_mode_only(decoder):
     decoder(tf.zeros([2, 3]), num_filters=(6, 5))
     assert len(v1.get_collection(v1.GraphKeys.UPDATE_OPS)) == 4  # mean and variance of two batch norms
     decoder(tf.zeros([2, 3]), num_filters=(6, 5), is_training=False, reuse=True)
     assert len(v1.get_collection(v1.GraphKeys.UPDATE_OPS)) == 4
 
 
-def test_averages_do_not_move_in_use():
+def test_averages_do_not_move_in_inference_mode(decoder):
     images = decoder(tf.constant(some_codes()), num_filters=(6,), is_training=False)
     with initialized_session() as session:
         before = set_random_values(session)
@@ -275,7 +285,7 @@ def test_averages_do_not_move_in_use():
 
 
 @pytest.mark.parametrize("reuse", [True, v1.AUTO_REUSE])
-def test_reuse_makes_no_variable_and_gives_the_same_images(reuse):
+def test_reuse_makes_no_variable_and_gives_the_same_images(decoder, reuse):
     codes = tf.constant(some_codes())
     first = decoder(codes, num_filters=(6, 5))
     variables = v1.global_variables()
@@ -287,13 +297,13 @@ def test_reuse_makes_no_variable_and_gives_the_same_images(reuse):
     assert np.array_equal(one, other)
 
 
-def test_same_scope_twice_without_reuse_is_an_error():
+def test_same_scope_twice_without_reuse_is_an_error(decoder):
     decoder(tf.zeros([2, 3]), num_filters=(4,))
     with pytest.raises(ValueError, match="already exists"):
         decoder(tf.zeros([2, 3]), num_filters=(4,))
 
 
-def test_reuse_before_there_is_anything_to_reuse_is_an_error():
+def test_reuse_before_there_is_anything_to_reuse_is_an_error(decoder):
     with pytest.raises(ValueError, match="does not exist"):
         decoder(tf.zeros([2, 3]), num_filters=(4,), reuse=True)
 
@@ -302,19 +312,19 @@ def test_reuse_before_there_is_anything_to_reuse_is_an_error():
 
 
 @pytest.mark.parametrize("shape", [[3], [2, 3, 4], [2, None], None])
-def test_codes_that_are_not_a_matrix_of_known_width_are_refused(shape):
+def test_codes_that_are_not_a_matrix_of_known_width_are_refused(decoder, shape):
     codes = v1.placeholder(tf.float32, shape)
     with pytest.raises(ValueError, match=re.escape(f"latent_z has shape {codes.shape}; the decoder takes (batch, d)")):
         decoder(codes, num_filters=(4,))
 
 
 @pytest.mark.parametrize("num_filters", [(), (4, 0), (-1,)])
-def test_missing_or_empty_widths_are_refused(num_filters):
+def test_missing_or_empty_widths_are_refused(decoder, num_filters):
     with pytest.raises(ValueError, match=re.escape(f"num_filters is {num_filters}; at least one width")):
         decoder(tf.zeros([2, 3]), num_filters=num_filters)
 
 
 @pytest.mark.parametrize("kernel_size", [1, 0])
-def test_kernel_that_would_leave_gaps_is_refused(kernel_size):
+def test_kernel_that_would_leave_gaps_is_refused(decoder, kernel_size):
     with pytest.raises(ValueError, match=f"kernel_size is {kernel_size}; with a stride of 2"):
         decoder(tf.zeros([2, 3]), num_filters=(4,), kernel_size=kernel_size)

@@ -5,6 +5,7 @@ A fast part of what ``benchmarks/faults.py`` does at length.
 
 import ast
 import errno
+import importlib
 import json
 import os
 import pickle
@@ -18,19 +19,23 @@ import numpy as np
 import pytest
 
 import glo_lib
-from glo_lib import checkpoints, evaluation, inference, training
-from glo_lib.backend import tf
+from glo_lib import inference
 from glo_lib.config import TrainConfig
-from glo_lib.run_folder import RunFolderInUse, lock_run_folder, read_codes, read_history, read_json, read_progress
-from glo_lib.training import train
+from glo_lib.evaluation import evaluate as evaluation
+from glo_lib.graph.backend import tf
+from glo_lib.runs import checkpoints
+from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_codes, read_history, read_json
+from glo_lib.runs.run import read_run
+from glo_lib.training import loop, prepare, train
 
+train_module = importlib.import_module("glo_lib.training.train")  # the attribute of the package is the function
 CLOCK = {"seconds", "images_per_second"}
 
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     monkeypatch.setattr(evaluation, "write_figures", lambda folder, figures: None)
-    monkeypatch.setattr(evaluation, "all_figures", lambda *_: {})
+    monkeypatch.setattr(evaluation, "run_figures", lambda *_: {})
 
 
 def settings(data_dir, run_dir, **changes) -> dict:
@@ -43,7 +48,7 @@ def settings(data_dir, run_dir, **changes) -> dict:
 
 def outcome(run_dir: Path) -> dict[str, bytes | str]:
     """Everything that has to be the same in the end."""
-    reader = tf.train.load_checkpoint(checkpoints.newest(run_dir))
+    reader = tf.train.load_checkpoint(checkpoints.newest_checkpoint(run_dir))
     made = {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map() if name != "training_seconds"}
     metrics = {name: value for name, value in read_json(run_dir / "metrics.json").items() if name not in CLOCK}
     rows = [(row.step, row.loss) for row in read_history(run_dir)]
@@ -115,11 +120,11 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(processes,
 def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(processes, uninterrupted, small_images, tmp_path):
     config = settings(small_images, tmp_path)
     assert processes.train(config, "before a checkpoint has its sums")[0] == -9
-    before = read_progress(tmp_path)
-    data = Path(f"{checkpoints.newest(tmp_path)}{checkpoints.DATA}")
+    before = read_run(tmp_path).progress
+    data = Path(f"{checkpoints.newest_checkpoint(tmp_path)}{checkpoints.DATA}")
     _, said = processes.train(config, most_bytes=data.stat().st_size - 100)
     assert said.startswith("OSError") and os.strerror(errno.EFBIG) in said and f"model.ckpt-{before.step}, is whole" in said
-    assert read_progress(tmp_path) == before
+    assert read_run(tmp_path).progress == before
     assert processes.train(config) == (0, "")
     assert names_that_differ(outcome(tmp_path), uninterrupted[1]) == []
 
@@ -128,9 +133,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(processes, uninter
 
 
 def often(monkeypatch, every_steps: int) -> None:
-    hook = training.v1.train.CheckpointSaverHook
+    hook = loop.v1.train.CheckpointSaverHook
     monkeypatch.setattr(
-        training.v1.train, "CheckpointSaverHook", lambda folder, save_secs, **rest: hook(folder, save_steps=every_steps, **rest)
+        loop.v1.train, "CheckpointSaverHook", lambda folder, save_secs, **rest: hook(folder, save_steps=every_steps, **rest)
     )
 
 
@@ -149,18 +154,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
 
 
 def test_rows_of_the_history_that_cover_several_steps_are_the_same_after_a_stop(small_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Report, "ROWS", 3)  # every eighth step
-    add = training._Report.add
+    monkeypatch.setattr(loop, "HISTORY_ROWS", 3)  # every eighth step
 
-    def stopping(self, progress, loss, share_done):
-        add(self, progress, loss, share_done)
+    def stopping(progress, loss):
         if progress.step == 13:
             os.kill(os.getpid(), 2)
 
     train(TrainConfig(**settings(small_images, tmp_path / "straight")))
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Report, "add", stopping)
-        assert train(TrainConfig(**settings(small_images, tmp_path / "run"))).metrics["steps"] == 13
+    assert train(TrainConfig(**settings(small_images, tmp_path / "run")), stopping).metrics["steps"] == 13
     train(TrainConfig(**settings(small_images, tmp_path / "run")))
     assert [row.step for row in read_history(tmp_path / "run")] == [8, 16, 24]
     assert names_that_differ(outcome(tmp_path / "run"), outcome(tmp_path / "straight")) == []
@@ -195,11 +196,9 @@ CHANGES = {
 
 
 def test_changed_data_are_refused_by_name_and_safe_changes_are_allowed(small_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "run", lambda *_: None)
-    monkeypatch.setattr(training, "evaluate", lambda *_: {})
-    monkeypatch.setattr(training, "build_model", lambda *_: None)
-    monkeypatch.setattr(training, "build_loss", lambda *_: None)
-    monkeypatch.setattr(training, "build_train_ops", lambda *_: None)
+    monkeypatch.setattr(train_module, "evaluate", lambda *_: {})
+    for step in ("build_model", "build_loss", "build_train_ops", "run_loop"):
+        monkeypatch.setattr(train_module, step, lambda *_: None)
     train(TrainConfig(**settings(copied(tmp_path / "data", small_images), tmp_path / "run")))
     for number, (line, change) in enumerate(CHANGES.items()):
         data = copied(tmp_path / str(number), small_images)
@@ -220,8 +219,8 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(small_im
         started.set()
         assert go_on.wait(600)
 
-    monkeypatch.setattr(training, "run", waiting)
-    monkeypatch.setattr(training, "evaluate", lambda *_: {})
+    monkeypatch.setattr(train_module, "run_loop", waiting)
+    monkeypatch.setattr(train_module, "evaluate", lambda *_: {})
     config = TrainConfig(**settings(small_images, tmp_path / "run"))
     thread = threading.Thread(target=lambda: results.append(train(config)))
     thread.start()
@@ -259,7 +258,7 @@ def test_bad_images_are_refused_or_skipped_and_listed(small_images, tmp_path, ca
     listed = read_json(tmp_path / "run" / "skipped.json")
     assert listed["num_skipped"] == 2 and [Path(name).name for name in listed["files"]] == ["002.jpg", "009b.png"]
     assert all(listed["files"].values())
-    images = training.prepare(TrainConfig(**settings(data, tmp_path / "run", on_bad_image="skip"))).images
+    images = prepare(TrainConfig(**settings(data, tmp_path / "run", on_bad_image="skip"))).images
     assert [Path(name).name for name in images.filenames] == [
         path.name for path in sorted(data.iterdir()) if path.name[:4] not in ("002.", "009b")
     ]
@@ -268,18 +267,15 @@ def test_bad_images_are_refused_or_skipped_and_listed(small_images, tmp_path, ca
 
 def test_open_files_and_memory_do_not_grow_with_the_steps(small_images, tmp_path, monkeypatch):
     measured = []
-    add = training._Report.add
 
-    def measuring(self, progress, loss, share_done):
-        add(self, progress, loss, share_done)
+    def measuring(progress, loss):
         if progress.step % 100 == 0:
             measured.append((len(os.listdir("/proc/self/fd")), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("no /proc on this system")
-    monkeypatch.setattr(training._Report, "add", measuring)
     often(monkeypatch, 50)
-    train(TrainConfig(**settings(small_images, tmp_path, num_epochs=100, summary_steps=50)))
+    train(TrainConfig(**settings(small_images, tmp_path, num_epochs=100, summary_steps=50)), measuring)
     files, kilobytes = zip(*measured, strict=True)
     assert len(measured) == 6 and len(set(files[1:])) == 1 and kilobytes[-1] - kilobytes[2] < 20_000
 
@@ -323,20 +319,22 @@ def test_no_module_of_the_library_starts_programs_or_unpickles():
     """A parameter cannot reach a shell where there is none."""
     forbidden = {"subprocess", "pickle", "marshal", "shelve", "dill", "joblib", "pty", "ctypes"}
     calls = {"eval", "exec", "system", "popen", "execv", "execvp", "spawnv", "posix_spawn"}
-    for path in Path(glo_lib.__file__).parent.glob("*.py"):
+    library = Path(glo_lib.__file__).parent
+    for path in library.rglob("*.py"):
+        module = path.relative_to(library).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name.partition(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").partition(".")[0]}
-                # faces.py draws in processes of this Python, with a count and a seed for arguments.
-                assert not names & (forbidden - ({"subprocess"} if path.name == "faces.py" else set())), (path.name, node.lineno)
+                # faces/dataset.py draws in processes of this Python, with a count and a seed for arguments.
+                assert not names & (forbidden - ({"subprocess"} if module == "faces/dataset.py" else set())), (module, node.lineno)
             if isinstance(node, ast.Call):
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                assert called not in calls, (path.name, node.lineno)
-                assert not any(word.arg == "shell" for word in node.keywords), (path.name, node.lineno)
-                assert not any(word.arg == "allow_pickle" and getattr(word.value, "value", 1) for word in node.keywords), path.name
+                assert called not in calls, (module, node.lineno)
+                assert not any(word.arg == "shell" for word in node.keywords), (module, node.lineno)
+                assert not any(word.arg == "allow_pickle" and getattr(word.value, "value", 1) for word in node.keywords), module
 
 
 def test_looking_at_a_run_first_does_not_lock_it(small_images, tmp_path):
     config = TrainConfig(**settings(small_images, tmp_path / "run"))
-    setting = training.prepare(config)
-    assert train(config).run_dir == setting.run_dir
+    setting = prepare(config)
+    assert train(config).run_dir == setting.run.folder

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glo_lib import losses
-from glo_lib.backend import tf
+from glo_lib.graph.backend import tf
 from glo_lib.losses import (
     LOSSES,
     collapse_pyramid,

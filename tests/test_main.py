@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from glo_lib.__main__ import DONE, PARTLY_DONE, REFUSED, main
-from glo_lib.export import load_npz
-from glo_lib.interpolation import interpolate
-from glo_lib.neighbours import nearest_neighbours
-from glo_lib.plots import tile
-from glo_lib.priors import fit_prior
+from glo_lib.figures.style import tile
+from glo_lib.inference.export import load_npz
+from glo_lib.inference.interpolation import interpolate
+from glo_lib.inference.neighbours import nearest_neighbours
+from glo_lib.inference.priors import fit_prior
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from glo_lib.backend import tf
-from glo_lib.projection import PROJECTIONS, get_projection, project, project_ball
+from glo_lib.graph.backend import tf
+from glo_lib.projection import PROJECTIONS, get_projection, project, project_array, project_ball
 
 v1 = tf.compat.v1
 BOTH = pytest.mark.parametrize("projection", [project, project_ball])
@@ -195,3 +195,33 @@ def test_get_projection_finds_both_by_name():
 def test_get_projection_names_the_wrong_value_and_the_allowed_ones(name):
     with pytest.raises(ValueError, match=re.escape(f"projection is {name!r}; allowed are 'sphere', 'ball'")):
         get_projection(name)
+
+
+def test_project_array_is_the_projection_in_blocks():
+    codes = some_codes(rows=10, dims=3)
+    expected = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+    np.testing.assert_allclose(project_array(codes, "sphere", rows_at_once=4), expected, rtol=1e-5)
+    inside = 0.1 * expected
+    np.testing.assert_allclose(project_array(inside, "ball", rows_at_once=4), inside, rtol=1e-5)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("rows_at_once", [1, 3, 64, 65, 1000])
+def test_project_array_does_not_depend_on_the_size_of_a_block(projection, rows_at_once):
+    codes = some_codes(scale=2.0).astype(np.float64)
+    projected = project_array(codes, projection, rows_at_once)
+    assert projected.shape == codes.shape and projected.dtype == np.float32
+    np.testing.assert_allclose(projected, value(PROJECTIONS[projection], codes), rtol=1e-6)
+
+
+def test_project_array_leaves_its_argument_alone_and_takes_no_rows():
+    codes = some_codes()
+    before = codes.copy()
+    project_array(codes, "sphere")
+    assert np.array_equal(codes, before)
+    assert project_array(codes[:0], "ball").shape == (0, 5)
+
+
+def test_project_array_names_a_projection_that_does_not_exist():
+    with pytest.raises(ValueError, match="projection is 'cube'; allowed are 'sphere', 'ball'"):
+        project_array(some_codes(), "cube")

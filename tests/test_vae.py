@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glo_lib import evaluation, inference, training
-from glo_lib.backend import tf
+from glo_lib import inference
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
+from glo_lib.evaluation import evaluate as evaluation
+from glo_lib.graph.backend import tf
+from glo_lib.images.split import find_images
+from glo_lib.inference.encoder import load_encoder
 from glo_lib.inputs import decode_images
 from glo_lib.losses import get_glo_loss, laplacian_pyramid_loss
-from glo_lib.trained_encoder import load_encoder
-from glo_lib.training import build_loss, build_model, build_train_ops, find_images, prepare, train
+from glo_lib.training import build_loss, build_model, build_train_ops, loop, prepare, train
 from glo_lib.vae import Posterior, active_units, encoder, kl_divergence, negative_elbo, reparameterise
 
 v1 = tf.compat.v1
@@ -172,7 +174,7 @@ def small_config(data_dir, run_dir, **changes):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(evaluation, "all_figures", lambda *_: {})
+    monkeypatch.setattr(evaluation, "run_figures", lambda *_: {})
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,7 @@ def auto_encoder(small_images, tmp_path_factory):
     """A run with beta = 0: an auto-encoder (with noise that it learns to make small)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(evaluation, "all_figures", lambda *_: {})
+        patch.setattr(evaluation, "run_figures", lambda *_: {})
         folder = tmp_path_factory.mktemp("auto_encoder")
         return train(small_config(small_images, folder, kl_weight=0, num_epochs=40, learning_rate=0.01))
 
@@ -232,7 +234,7 @@ def two_towers(small_images, tmp_path_factory):
     """24 steps with two towers, at a constant rate."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(evaluation, "all_figures", lambda *_: {})
+        patch.setattr(evaluation, "run_figures", lambda *_: {})
         config = small_config(small_images, tmp_path_factory.mktemp("two"), gpus=2, batch_size=4, schedule="constant")
         return train(config).run_dir
 
@@ -240,8 +242,8 @@ def two_towers(small_images, tmp_path_factory):
 def test_a_vae_that_was_stopped_goes_on_to_the_same_bits(two_towers, small_images, tmp_path, monkeypatch):
     config = small_config(small_images, tmp_path, gpus=2, batch_size=4, schedule="constant")
     with monkeypatch.context() as patch:  # the first sitting ends after 9 of 24 steps
-        share = training._share_done
-        patch.setattr(training, "_share_done", lambda setting, progress: share(setting, progress) if progress.step < 9 else 1.0)
+        share = loop.share_done
+        patch.setattr(loop, "share_done", lambda setting, progress: share(setting, progress) if progress.step < 9 else 1.0)
         assert train(config).metrics["steps"] == 9
     assert train(config).metrics["steps"] == 24
     one, other = variables_of(two_towers), variables_of(tmp_path)
@@ -286,10 +288,9 @@ def test_a_vae_without_its_codes_says_how_to_get_them(auto_encoder):
         (auto_encoder.run_dir / "elsewhere.npy").rename(auto_encoder.run_dir / "codes.npy")
 
 
-def test_a_glo_run_has_no_encoder_to_load(small_images, tmp_path):
-    prepare(small_config(small_images, tmp_path, model="glo"))
+def test_a_glo_run_has_no_encoder_to_load(trained_run):
     with pytest.raises(ValueError, match="has no encoder"):
-        load_encoder(tmp_path)
+        load_encoder(trained_run)
 
 
 def test_a_vae_may_have_more_dimensions_than_images(small_images, tmp_path):

@@ -126,7 +126,7 @@ def machine() -> str:
 
 def graphics() -> str:
     """A sentence on the GPUs that TensorFlow finds on the machine that builds the book."""
-    from glo_lib.backend import tf  # four seconds, which an unchanged build does not spend
+    from glo_lib.graph.backend import tf  # four seconds, which an unchanged build does not spend
 
     found = len(tf.config.list_physical_devices("GPU"))
     return f"TensorFlow found {found or 'no'} GPU{'s' if found > 1 else ''}."

@@ -1,0 +1,70 @@
+"""Row-wise Adam: an optimiser for the table of codes whose cost does not grow with the number of images."""
+
+from collections.abc import Callable
+
+from glo_lib.codes.table import large_zeros
+from glo_lib.graph.backend import tf
+
+
+class RowwiseAdam(tf.compat.v1.train.Optimizer):
+    """Adam that reads and writes only the rows in the batch, for variables that are looked up with ``tf.gather``.
+
+    TensorFlow's own Adam decays both moments of *every* row at every step, and moves rows whose image was not in the batch: its cost
+    grows with the number of images. Here each row is its own little Adam (Kingma and Ba, 2015, section 2, the last form before 2.1),
+    with its own count of visits for the correction of the start; a row that is not looked up stays bit-identical. When every row is
+    in every batch it does what ``tf.compat.v1.train.AdamOptimizer`` does.
+
+    Args:
+        learning_rate: float or scalar tensor.
+        beta1: decay of the first moment, per visit.
+        beta2: decay of the second moment, per visit.
+        epsilon: added to the root of the second moment.
+        project: applied to the rows after the step, (rows, d) -> (rows, d); `glo_lib.projection.project` puts them back on the
+            sphere, so that their norm, and with it the effective learning rate, cannot drift. Default: leave them.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     codes = tf.compat.v1.get_variable("codes", initializer=tf.ones([3, 2]))
+        ...     loss = tf.reduce_sum(tf.gather(codes, [1]))
+        ...     step = RowwiseAdam(learning_rate=0.5).minimize(loss)
+        ...     _ = session.run(tf.compat.v1.global_variables_initializer())
+        ...     _ = session.run(step)
+        ...     session.run(codes).round(3).tolist()
+        [[1.0, 1.0], [0.5, 0.5], [1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | tf.Tensor = 0.1,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        project: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        name: str = "RowwiseAdam",
+    ):
+        super().__init__(use_locking=False, name=name)
+        self._learning_rate = learning_rate
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
+        self._project = project or tf.identity
+
+    def _create_slots(self, var_list):
+        for var in var_list:
+            # Counts in float32, which is exact up to 16 million visits: TensorFlow cannot scatter whole numbers on a GPU.
+            for slot, columns in (("m", var.shape[1]), ("v", var.shape[1]), ("visits", 1)):
+                shape = tf.TensorShape([var.shape[0], columns])
+                self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
+
+    def _resource_apply_sparse(self, grad, handle, indices):
+        # The base class has already summed the gradients of a row that is in the batch more than once.
+        var, m, v, visits = handle, *(self.get_slot(handle, name) for name in ("m", "v", "visits"))
+        t = tf.gather(visits, indices) + 1  # (rows, 1)
+        m_t = self._beta1 * tf.gather(m, indices) + (1 - self._beta1) * grad
+        v_t = self._beta2 * tf.gather(v, indices) + (1 - self._beta2) * tf.square(grad)
+        rate = self._learning_rate * tf.sqrt(1 - self._beta2**t) / (1 - self._beta1**t)
+        rows = self._project(tf.gather(var, indices) - rate * m_t / (tf.sqrt(v_t) + self._epsilon))
+        return tf.group(
+            *(tf.compat.v1.scatter_update(table, indices, value) for table, value in ((var, rows), (m, m_t), (v, v_t), (visits, t)))
+        )
+
+    def _resource_apply_dense(self, grad, handle):
+        return self._resource_apply_sparse(grad, handle, tf.range(tf.shape(grad)[0]))

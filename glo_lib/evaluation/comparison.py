@@ -1,0 +1,246 @@
+"""GLO, the VAE and principal components on the same images, by the same numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glo_lib import inference
+from glo_lib.codes import fit_pca
+from glo_lib.config import TrainConfig
+from glo_lib.evaluation.features import AttributeClassifier, Features, pca_features
+from glo_lib.evaluation.metrics import frechet_distance, memorisation_ratio, precision_recall, psnr, relative_sharpness, ssim
+from glo_lib.images.split import Split
+from glo_lib.images.store import decode_images
+
+ATTRIBUTES_NAME = "list_attr_celeba.txt"
+FEATURE_DIMS = 32
+MOST_COMPARED = 2000
+HEADINGS = {
+    "psnr_training": "PSNR training, dB",
+    "psnr_held_out": "PSNR held out, dB",
+    "ssim_training": "SSIM training",
+    "ssim_held_out": "SSIM held out",
+    "sharpness": "sharpness",
+    "frechet_pixels": "Fréchet, pixels",
+    "frechet_attributes": "Fréchet, attributes",
+    "precision": "precision",
+    "recall": "recall",
+    "memorisation": "memorisation",
+}
+NUMBERS = tuple(HEADINGS)
+RECONSTRUCTION, SAMPLES = NUMBERS[:4], NUMBERS[4:]
+
+
+class ImageSets(NamedTuple):
+    """What everything is measured on.
+
+    Attributes:
+        training: (N, size, size, 3) uint8, in their file.
+        rows: (n,) numbers of the training images that stand for all of them, evenly spread, as many as are held out.
+        held_out: (n, size, size, 3) uint8.
+        pixels: features for the Fréchet distance: principal components of the training images.
+        attributes: features for the Fréchet distance, precision and recall: a classifier of the training images' attributes; without a list
+            of attributes the principal components.
+        classifier: what makes them, or None.
+    """
+
+    training: np.ndarray
+    rows: np.ndarray
+    held_out: np.ndarray
+    pixels: Features
+    attributes: Features
+    classifier: AttributeClassifier | None
+
+    @property
+    def reference(self) -> np.ndarray:
+        """(n, size, size, 3) uint8, the training images of `rows`."""
+        return self.training[self.rows]
+
+
+class Contender(NamedTuple):
+    """What a model draws: arrays (n, size, size, 3) of float in [-1, 1].
+
+    Attributes:
+        name: of the model.
+        of_training: reconstructions of the training images `ImageSets.rows`.
+        of_held_out: reconstructions of the held-out images.
+        samples: name of a prior -> new images.
+    """
+
+    name: str
+    of_training: np.ndarray
+    of_held_out: np.ndarray
+    samples: dict[str, np.ndarray]
+
+
+Row = dict[str, str | float]
+
+
+def image_sets(config: TrainConfig, split: Split, seed: int = 0) -> ImageSets:
+    """Decode both parts and fit the features, on training images alone.
+
+    Args:
+        config: image size and crop.
+        split: from `glo_lib.images.split.find_split`; at most 2,000 held-out images are used.
+        seed: of the classifier.
+    """
+    training = decode_images(split.training, config.image_size, config.tight_crop).array()
+    held_out = decode_images(split.held_out, config.image_size, config.tight_crop).array()[:MOST_COMPARED]
+    rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
+    pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))
+    classifier = _classifier(training, split.training, seed)
+    return ImageSets(training, rows, np.array(held_out), pixels, classifier.features if classifier else pixels, classifier)
+
+
+def _classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
+    folder = Path(filenames[0]).resolve().parent
+    lists = [place / ATTRIBUTES_NAME for place in (folder, folder.parent) if (place / ATTRIBUTES_NAME).is_file()]
+    if not lists:
+        return None
+    labels = inference.read_attributes(lists[0], filenames).values > 0
+    return AttributeClassifier(images, labels[:, labels.any(axis=0) & ~labels.all(axis=0)], FEATURE_DIMS, seed=seed)
+
+
+def glo_contender(
+    run_dir: Path, sets: ImageSets, name: str = "GLO", seed: int = 0, steps: int = 100, priors: Sequence[str] = tuple(inference.PRIORS)
+) -> Contender:
+    """A trained GLO: its learned codes, codes of held-out images found by optimisation, and samples from its priors.
+
+    Args:
+        run_dir: folder of the run.
+        sets: the images.
+        name: for the table.
+        seed: of the samples.
+        steps: of the search for the codes of held-out images.
+        priors: keys of `glo_lib.inference.PRIORS`.
+    """
+    model = inference.load(run_dir)
+    regression = inference.fit_code_regression(sets.training, model)
+    codes = inference.encode(model, sets.held_out, regression, restarts=1, steps=steps).codes
+    samples = {prior: _sampled(model, prior, len(sets.rows), seed) for prior in priors}
+    return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
+
+
+def vae_contender(run_dir: Path, sets: ImageSets, name: str = "VAE", seed: int = 0) -> Contender:
+    """A trained VAE: images decoded from the means that its encoder gives them, and samples from its prior N(0, I)."""
+    model, codes = inference.load(run_dir), inference.load_encoder(run_dir).encode(sets.held_out).mean
+    samples = {"unit Gaussian": _sampled(model, "unit Gaussian", len(sets.rows), seed)}
+    return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
+
+
+def _sampled(model: inference.TrainedModel, prior: str, count: int, seed: int) -> np.ndarray:
+    return model.decode(inference.sample(model, prior, count, seed))
+
+
+def pca_contender(sets: ImageSets, num_dims: int, seed: int = 0) -> Contender:
+    """The linear baseline: principal components of the training images, and images drawn from a Gaussian of the coefficients' variances."""
+    pca = fit_pca(sets.training, min(num_dims, len(sets.training) - 1))
+    drawn = np.random.default_rng(seed).standard_normal((len(sets.rows), len(pca.scales)), dtype=np.float32) * pca.scales
+
+    def images_of(coefficients: np.ndarray) -> np.ndarray:
+        return np.clip(pca.inverse_transform(coefficients), -1, 1).reshape(-1, *sets.training.shape[1:])
+
+    reconstructions = (images_of(pca.transform(images)) for images in (sets.reference, sets.held_out))
+    return Contender("PCA", *reconstructions, {"diagonal Gaussian": images_of(drawn)})
+
+
+def measure(contender: Contender, sets: ImageSets) -> list[Row]:
+    """The contender's rows of the table, one for each prior.
+
+    Returns:
+        Rows with ``model``, ``prior`` and the `NUMBERS`: PSNR in dB and SSIM of reconstructions; of the samples the sharpness as a share
+        of the data's, Fréchet distances to `ImageSets.reference`, precision and recall in the features ``attributes``, and the
+        memorisation ratio.
+    """
+    reconstruction = {
+        "psnr_training": float(psnr(sets.reference, contender.of_training).mean()),
+        "psnr_held_out": float(psnr(sets.held_out, contender.of_held_out).mean()),
+        "ssim_training": float(ssim(sets.reference, contender.of_training).mean()),
+        "ssim_held_out": float(ssim(sets.held_out, contender.of_held_out).mean()),
+    }
+    return [
+        {"model": contender.name, "prior": prior, **reconstruction, **measure_samples(samples, sets)}
+        for prior, samples in contender.samples.items()
+    ]
+
+
+def measure_samples(samples: np.ndarray, sets: ImageSets) -> dict[str, float]:
+    """The numbers of a row that belong to samples (n, size, size, 3)."""
+    reference = sets.reference
+    attributes, of_reference = sets.attributes(samples), sets.attributes(reference)
+    precision, recall = precision_recall(of_reference, attributes)
+    return {
+        "sharpness": relative_sharpness(samples, reference),
+        "frechet_pixels": frechet_distance(sets.pixels(samples), sets.pixels(reference)),
+        "frechet_attributes": frechet_distance(attributes, of_reference),
+        "precision": precision,
+        "recall": recall,
+        "memorisation": memorisation_ratio(samples, sets.held_out, sets.training),
+    }
+
+
+def measure_data(sets: ImageSets) -> Row:
+    """The row of a perfect sampler: held-out images in the place of samples."""
+    nothing = dict.fromkeys(NUMBERS, float("nan"))
+    return {"model": "held-out images", "prior": "", **nothing, **measure_samples(sets.held_out, sets)}
+
+
+def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
+    """Mean and standard deviation (of a sample) of each number over runs with different seeds.
+
+    Args:
+        runs: for each seed the rows of the table, in the same order.
+
+    Returns:
+        Rows of means, and rows of standard deviations.
+
+    Raises:
+        ValueError: fewer than two runs, or runs whose rows differ.
+    """
+    names = [[(row["model"], row["prior"]) for row in rows] for rows in runs]
+    if len(runs) < 2 or any(other != names[0] for other in names):
+        raise ValueError(f"{len(runs)} runs with the rows {names[:2]}; give at least two runs with the same rows")
+    means, deviations = [], []
+    for rows in zip(*runs, strict=True):
+        values = {number: [row[number] for row in rows] for number in NUMBERS}
+        names_of = {"model": rows[0]["model"], "prior": rows[0]["prior"]}
+        means.append({**names_of, **{number: float(np.mean(value)) for number, value in values.items()}})
+        deviations.append({**names_of, **{number: float(np.std(value, ddof=1)) for number, value in values.items()}})
+    return means, deviations
+
+
+def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] | None = None) -> str:
+    """Two Markdown tables: reconstructions, a line for each model, and samples, a line for each model and prior.
+
+    Args:
+        rows: from `measure` and `measure_data`.
+        spread: of each number, row by row; it is then shown as "mean ± deviation".
+
+    Example:
+        >>> print(markdown_tables([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(NUMBERS, 0.5)}]).splitlines()[2])
+        | GLO | 0.50 | 0.50 | 0.500 | 0.500 |
+    """
+    deviations = [None] * len(rows) if spread is None else spread
+    both = list(zip(rows, deviations, strict=True))
+    first_of_each = {row["model"]: (row, deviation) for row, deviation in reversed(both)}
+    of_models = [first_of_each[model] for model in dict.fromkeys(row["model"] for row in rows)]
+    reconstructed = [(row, deviation) for row, deviation in of_models if not np.isnan(row[RECONSTRUCTION[0]])]
+    return "\n\n".join([_table(reconstructed, ("model",), RECONSTRUCTION), _table(both, ("model", "prior"), SAMPLES)])
+
+
+def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers: Sequence[str]) -> str:
+    headings = [{"model": "model", "prior": "samples from", **HEADINGS}[name] for name in (*names, *numbers)]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(names) + "|--:" * len(numbers) + "|"]
+    for row, deviation in rows:
+        cells = [_cell(number, row[number], None if deviation is None else deviation[number]) for number in numbers]
+        lines.append("| " + " | ".join([*(str(row[name]) for name in names), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(name: str, value: float, deviation: float | None) -> str:
+    if np.isnan(value):
+        return ""
+    digits = 2 if name.startswith(("psnr", "frechet", "memorisation", "sharpness")) else 3
+    return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")

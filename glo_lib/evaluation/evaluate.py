@@ -1,0 +1,113 @@
+"""What a run achieved: metrics and figures, made from the run's newest checkpoint, so that a run can be looked at again."""
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from glo_lib import __version__
+from glo_lib.codes.pca import fit_pca
+from glo_lib.evaluation.metrics import psnr
+from glo_lib.figures.run import run_figures
+from glo_lib.graph.backend import tf
+from glo_lib.graph.devices import choose_devices
+from glo_lib.images.pixels import slices, to_floats
+from glo_lib.inference.encoder import load_encoder
+from glo_lib.inference.model import TrainedModel, load
+from glo_lib.runs.folder import read_history, read_json, write_codes, write_json
+from glo_lib.runs.run import OpenRun
+
+EVALUATED_AT_ONCE = 250
+EVALUATED_IMAGES = 2000
+
+
+def evaluate(run: OpenRun) -> dict[str, Any]:
+    """Write ``metrics.json``, ``codes.npy`` and the figures of a run.
+
+    A folder whose metrics belong to the run's checkpoint is left as it is.
+
+    Args:
+        run: the run, at the checkpoint to evaluate.
+
+    Returns:
+        The metrics. ``psnr_db`` is the mean over the first 2,000 training images with batch normalization in *inference mode* (moving
+        averages), which is what a user of the decoder gets; the loss of the progress bar is measured in training mode (statistics of the
+        batch).
+    """
+    folder = run.folder
+    if (folder / "metrics.json").exists() and (folder / "codes.npy").exists():
+        metrics = read_json(folder / "metrics.json")
+        if metrics.get("steps") == run.progress.step:
+            return metrics
+    if run.config.model == "vae":
+        write_codes(folder, load_encoder(run).encode(run.images.array()).mean)
+    model = load(run)
+    write_codes(folder, model.codes)
+    metrics = measure(run, model)
+    write_figures(folder / "figures", run_figures(folder, model, run.images.array()))
+    write_json(folder / "metrics.json", metrics)  # last: without it the evaluation is made again
+    return metrics
+
+
+def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
+    """Measure what ``metrics.json`` holds."""
+    config, progress, history = run.config, run.progress, read_history(run.folder)
+    devices = choose_devices(config.gpus, config.precision)
+    images = run.images.array()
+    return {
+        "final_loss": history[-1].loss if history else None,
+        "psnr_db": reconstruction_psnr(model, images),
+        "pca_psnr_db": pca_psnr(images, config.num_dims),
+        "images_per_second": progress.step * config.batch_size * config.gpus / max(progress.seconds, 1e-9),
+        "steps": progress.step,
+        "seconds": progress.seconds,
+        "num_images": run.images.num_images,
+        "devices": list(devices.towers),
+        "precision": devices.precision,
+        "weights": model.weights,
+        "versions": versions(),
+    }
+
+
+def reconstruction_psnr(model: TrainedModel, images: np.ndarray) -> float:
+    """Mean PSNR, in dB, of the reconstructions of the first 2,000 images (N, height, width, 3) uint8."""
+    return _mean_psnr(images, lambda rows, flat: model.decode(model.codes[rows]))
+
+
+def pca_psnr(images: np.ndarray, num_dims: int) -> float:
+    """Mean PSNR, in dB, of the first 2,000 images from their first so many principal components: the best linear decoder."""
+    pca = fit_pca(images, min(num_dims, len(images) - 1))
+    return _mean_psnr(images, lambda rows, flat: (flat - pca.mean) @ pca.components.T @ pca.components + pca.mean)
+
+
+def _mean_psnr(images: np.ndarray, reconstruct: Callable[[slice, np.ndarray], np.ndarray]) -> float:
+    """Mean over the first 2,000 images, block by block: at 128 pixels each copy of them would take 0.4 GB."""
+    values = []
+    for rows in slices(min(EVALUATED_IMAGES, len(images)), EVALUATED_AT_ONCE):
+        flat = to_floats(images[rows]).reshape(rows.stop - rows.start, -1)
+        values.append(psnr(flat, reconstruct(rows, flat).reshape(flat.shape)))
+    return float(np.concatenate(values).mean())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and the packages that the numbers depend on."""
+    found = {"python": platform.python_version(), "glo_lib": __version__, "tensorflow": tf.__version__}
+    for package in ("tf_keras", "tf-slim", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def write_figures(folder: Path, figures: dict[str, Figure]) -> None:
+    """Write figures as PNG files and close them."""
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        plt.close(figure)

@@ -1,0 +1,134 @@
+"""What sets of images are compared by: principal components of pixels, a classifier of attributes, or Inception v3.
+
+Each is a function from images (n, height, width, 3), uint8 or float in [-1, 1], to features (n, k); `glo_lib.evaluation.metrics` takes any.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from glo_lib.codes import fit_pca
+from glo_lib.graph.backend import tf
+from glo_lib.graph.slim import slim
+from glo_lib.images.pixels import slices, to_floats
+
+v1 = tf.compat.v1
+Features = Callable[[np.ndarray], np.ndarray]
+WIDTHS = (32, 64, 96, 128, 128, 128)  # of the classifier's convolutions, as many as lead to 4x4 pixels
+AT_ONCE = 256
+INCEPTION_SIZE = 299
+
+
+def pca_features(images: np.ndarray, num_dims: int) -> Features:
+    """Coefficients of the principal components of training images: large shapes and colours, hardly any detail.
+
+    Args:
+        images: (N, height, width, 3) uint8 or float in [-1, 1].
+        num_dims: k; see `glo_lib.codes.fit_pca`.
+    """
+    return fit_pca(images, num_dims).transform
+
+
+class AttributeClassifier:
+    """A small network that tells attributes from pixels; its last hidden layer serves as features.
+
+    Convolutions of stride 2 with batch normalization and ReLU down to 4x4 pixels, a layer of k units with ReLU, and a logit for each
+    attribute.
+
+    Args:
+        images: (N, size, size, 3) uint8 training images, size a power of two from 8.
+        labels: (N, attributes) bool.
+        num_features: k.
+        steps: of Adam, at batches of 64 images.
+        seed: of weights and batches.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+
+    Example:
+        ``AttributeClassifier(training_images, labels).features(samples)``
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, num_features: int = 32, steps: int = 400, seed: int = 0):
+        size = images.shape[1]
+        if len(images) != len(labels) or np.ndim(labels) != 2:
+            raise ValueError(f"images have shape {images.shape} and labels {np.shape(labels)}; give a row of labels for each image")
+        if images.shape[1:] != (size, size, 3) or size < 8 or size & (size - 1):
+            raise ValueError(f"images have shape {images.shape}; give (n, size, size, 3) of 8, 16, 32, ... pixels a side")
+        with tf.Graph().as_default():
+            v1.set_random_seed(seed)
+            self._images = v1.placeholder(tf.float32, [None, size, size, 3])
+            self._labels = v1.placeholder(tf.float32, [None, labels.shape[1]])
+            self._build(num_features)
+            self._session = v1.Session()
+            self._session.run(v1.global_variables_initializer())
+        draw = np.random.default_rng(seed)
+        for step in range(steps):
+            rows = np.sort(draw.choice(len(images), min(64, len(images)), replace=False))
+            rate = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
+            feed = {self._images: to_floats(images[rows]), self._labels: labels[rows], self._rate: rate}
+            self._session.run(self._step, feed)
+
+    def _build(self, num_features: int) -> None:
+        logits, _ = _classify(self._images, num_features, self._labels.shape[1], is_training=True)
+        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=self._labels, logits=logits))
+        self._rate = v1.placeholder(tf.float32, [])
+        with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
+            self._step = v1.train.AdamOptimizer(self._rate).minimize(loss)
+        logits, self._hidden = _classify(self._images, num_features, self._labels.shape[1], is_training=False)
+        self._probabilities = tf.sigmoid(logits)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, k) activations of the last hidden layer, for images of the size it was trained on."""
+        return self._run(self._hidden, images)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """(n, attributes) probabilities."""
+        return self._run(self._probabilities, images)
+
+    def _run(self, tensor: tf.Tensor, images: np.ndarray) -> np.ndarray:
+        parts = [to_floats(np.asarray(images[rows])) for rows in slices(len(images), AT_ONCE)]
+        return np.concatenate([self._session.run(tensor, {self._images: part}) for part in parts])
+
+
+def _classify(images: tf.Tensor, num_features: int, num_attributes: int, is_training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logits (batch, attributes) and the layer before them (batch, num_features)."""
+    depth = int(np.log2(images.shape[1])) - 2
+    norm = {"decay": 0.95, "scale": True, "is_training": is_training, "fused": True}
+    with v1.variable_scope("classifier", reuse=not is_training):
+        net = images
+        for layer, width in enumerate(WIDTHS[:depth] + WIDTHS[-1:] * (depth - len(WIDTHS))):
+            net = slim.conv2d(net, width, 3, stride=2, normalizer_fn=slim.batch_norm, normalizer_params=norm, scope=f"conv{layer + 1}")
+        net = tf.reshape(net, (-1, 16 * net.shape[3]))
+        hidden = slim.fully_connected(net, num_features, scope="features")
+        return slim.fully_connected(hidden, num_attributes, activation_fn=None, scope="logits"), hidden
+
+
+def inception_features(weights: str | None = "imagenet") -> Features:
+    """Features of Inception v3 from Keras (the layer before its classes, 2,048 numbers), for images of any size.
+
+    These weights are Keras's own and not those that published Fréchet distances are computed with: compare within one table only.
+
+    Args:
+        weights: ``"imagenet"``, which Keras downloads when it does not have them; the name of a file that holds them; or None for
+            random ones.
+
+    Raises:
+        OSError: the weights cannot be had.
+    """
+    try:
+        network = tf.keras.applications.InceptionV3(include_top=False, pooling="avg", weights=weights)
+    except Exception as error:  # Keras reports a missing network, a missing file and a wrong one in many ways
+        raise OSError(
+            f"weights of Inception v3 ({weights!r}) cannot be had: {error}. Give the name of a file that holds them "
+            "(inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5), or use other features"
+        ) from error
+
+    def features(images: np.ndarray) -> np.ndarray:
+        parts = []
+        for rows in slices(len(images), 32):
+            resized = tf.image.resize(to_floats(np.asarray(images[rows])), [INCEPTION_SIZE, INCEPTION_SIZE])
+            parts.append(network.predict_on_batch(resized))
+        return np.concatenate(parts)
+
+    return features

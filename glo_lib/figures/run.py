@@ -1,0 +1,65 @@
+"""The figures of a run: reconstructions, samples, interpolations, nearest neighbours, and the loss."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from glo_lib.figures.style import show_grid, show_loss, show_rows
+from glo_lib.inference.interpolation import interpolate
+from glo_lib.inference.model import TrainedModel
+from glo_lib.inference.neighbours import nearest_neighbours
+from glo_lib.inference.priors import PRIORS, sample
+from glo_lib.runs.folder import read_history
+
+COLUMNS = 10
+
+
+def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[str, Figure]:
+    """Make every figure of a run.
+
+    Args:
+        run_dir: folder of the run, for the history of the loss.
+        model: the trained model.
+        images: (N, height, width, 3) uint8, the training images.
+
+    Returns:
+        Figures by file name.
+    """
+    return {
+        "loss": show_loss(read_history(run_dir), f"loss ({model.config.loss}, training mode)"),
+        "reconstructions": figure_reconstructions(model, images),
+        **{f"samples_{name.replace(' ', '_').lower()}": figure_samples(model, name) for name in PRIORS},
+        "interpolation": figure_interpolation(model),
+        "neighbours": figure_neighbours(model, images),
+    }
+
+
+def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 2) -> Figure:
+    """Originals and, below each, its reconstruction; images spread evenly over the training set."""
+    chosen = np.linspace(0, len(images) - 1, min(COLUMNS * rows, len(images))).astype(int)
+    decoded = model.decode(model.codes[chosen])
+    groups = {}
+    for number, part in enumerate(np.array_split(np.arange(len(chosen)), rows)):
+        groups["originals" + " " * number] = images[chosen[part]]
+        groups["reconstructions" + " " * number] = decoded[part]
+    return show_rows(groups)
+
+
+def figure_samples(model: TrainedModel, prior: str, num_samples: int = 40, seed: int = 0) -> Figure:
+    """New images: codes drawn from a prior, projected and decoded."""
+    return show_grid(model.decode(sample(model, prior, num_samples, seed)), COLUMNS, f"samples, {prior}")
+
+
+def figure_interpolation(model: TrainedModel, rows: int = 3) -> Figure:
+    """From one training image's code to another's along the great circle; the ends are reconstructions."""
+    ends = np.linspace(0, len(model.codes) - 1, 2 * rows).astype(int).reshape(2, rows).T
+    paths = [interpolate(model.codes[a], model.codes[b], COLUMNS) for a, b in ends]
+    return show_grid(model.decode(np.concatenate(paths)), COLUMNS, "interpolations along the great circle")
+
+
+def figure_neighbours(model: TrainedModel, images: np.ndarray, seed: int = 1) -> Figure:
+    """Samples and, below each, the training image nearest in pixels, to see whether anything is copied."""
+    samples = model.decode(sample(model, "diagonal Gaussian", COLUMNS, seed))
+    nearest, _ = nearest_neighbours(samples, images)
+    return show_rows({"samples, diagonal Gaussian": samples, "nearest training images": images[nearest[:, 0]]})

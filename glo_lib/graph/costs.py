@@ -1,0 +1,111 @@
+"""What the layers of a network cost, read from the graph: shapes, parameters and floating-point operations."""
+
+import re
+from typing import NamedTuple
+
+from glo_lib.graph.backend import tf
+
+v1 = tf.compat.v1
+GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")  # scopes of the operations that TensorFlow adds for them, call by call
+# Operations through which a kernel may pass before it meets the maps: reading, and the faster routes' rearrangements.
+REARRANGEMENTS = {"Reshape", "Transpose", "Pad", "StridedSlice", "ReverseV2", "Identity", "Cast"}
+
+
+class LayerCost(NamedTuple):
+    """One layer: a convolution, a transposed convolution, or a fully connected layer.
+
+    Attributes:
+        name: the layer's variable scope, as in ``"decoder/deconv1"``.
+        shape: (height, width, channels) of its output; (channels,) of a fully connected layer.
+        parameters: numbers in its trainable variables.
+        flops: floating-point operations per image, a multiplication and its addition counting two.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    flops: int
+
+
+def layer_costs(graph: tf.Graph | None = None) -> list[LayerCost]:
+    """All layers of a graph that have a kernel named ``weights``, in the order in which they were built.
+
+    In a transposed convolution every input pixel lays down one whole kernel: 2 * (input pixels) * (numbers in the kernel) operations per
+    image, by whatever route it is computed. The parts that SAME cuts off at the border are counted; bias, batch normalization and
+    activation are not: they take a few operations per value. Gradients are not counted.
+
+    Args:
+        graph: default: the current one. A layer that is used several times is listed as often.
+
+    Returns:
+        A `LayerCost` for each use of a layer; the batch size may be unknown.
+
+    Raises:
+        ValueError: a kernel is used in a way that this function does not know, so that the sum would be too small.
+
+    Example:
+        >>> from glo_lib.decoder import decoder
+        >>> with tf.Graph().as_default() as graph:
+        ...     images = decoder(tf.zeros([1, 10]), num_filters=(6, 5))
+        >>> layer_costs(graph)[0]
+        LayerCost(name='decoder/deconv1', shape=(4, 4, 6), parameters=972, flops=1920)
+    """
+    graph = graph or v1.get_default_graph()
+    with graph.as_default():
+        kernels = [variable for variable in v1.trainable_variables() if variable.op.name.endswith("/weights")]
+    rank = {operation.name: number for number, operation in enumerate(graph.get_operations())}
+    uses = [(rank[product.name], kernel, product) for kernel in kernels for product in _products(graph, kernel)]
+    return [_cost(kernel, product) for _, kernel, product in sorted(uses, key=lambda use: use[0])]
+
+
+def _products(graph: tf.Graph, kernel: tf.Variable) -> list[tf.Operation]:
+    """The operations in which a kernel meets the maps, outside of gradients; each use of the layer has one."""
+    reads = [op for op in kernel.handle.consumers() if op.type == "ReadVariableOp"] if hasattr(kernel, "handle") else [kernel.op]
+    waiting, seen, found = list(reads), set(), []
+    while waiting:
+        operation = waiting.pop()
+        for consumer in (op for output in operation.outputs for op in output.consumers()):
+            if consumer.name in seen or GRADIENTS.search(consumer.name):
+                continue
+            seen.add(consumer.name)
+            if consumer.type in REARRANGEMENTS:
+                waiting.append(consumer)
+            elif consumer.type in ROUTES:
+                found.append(consumer)
+    if seen and not found:
+        raise ValueError(f"{kernel.op.name} is used in a way whose cost is not known; known are {', '.join(ROUTES)}")
+    return found
+
+
+def _cost(kernel: tf.Variable, product: tf.Operation) -> LayerCost:
+    scope = kernel.op.name.rsplit("/", 1)[0]
+    with product.graph.as_default():
+        variables = v1.trainable_variables(f"{scope}/")
+    shape, positions = ROUTES[product.type](kernel, product)
+    return LayerCost(
+        name=scope,
+        shape=shape,
+        parameters=sum(variable.shape.num_elements() for variable in variables),
+        flops=2 * positions * kernel.shape.num_elements(),
+    )
+
+
+def _transposed(kernel: tf.Variable, product: tf.Operation) -> tuple[tuple[int, ...], int]:
+    """Shape of the output, and number of places at which the kernel is applied: the input's pixels."""
+    return tuple(product.outputs[0].shape[1:].as_list()), product.inputs[2].shape[1:3].num_elements()
+
+
+def _convolution(kernel: tf.Variable, product: tf.Operation) -> tuple[tuple[int, ...], int]:
+    """An ordinary convolution; or, where its kernel is made of the variable's four phases, a transposed one of stride 2."""
+    if product.inputs[1].shape == kernel.shape:
+        return tuple(product.outputs[0].shape[1:].as_list()), product.outputs[0].shape[1:3].num_elements()
+    height, width = product.inputs[0].shape[1:3].as_list()
+    return (2 * height, 2 * width, kernel.shape[2]), height * width
+
+
+def _matrix_product(kernel: tf.Variable, product: tf.Operation) -> tuple[tuple[int, ...], int]:
+    """A fully connected layer; or a transposed convolution of a single pixel, whose output has the kernel's sides."""
+    return (kernel.shape[1],) if kernel.shape.rank == 2 else tuple(kernel.shape[:3].as_list()), 1
+
+
+ROUTES = {"Conv2DBackpropInput": _transposed, "Conv2D": _convolution, "MatMul": _matrix_product}

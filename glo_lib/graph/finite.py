@@ -1,0 +1,82 @@
+"""Where numbers stop being finite: the question at every step, and the search for the first tensor that is to blame."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from glo_lib.graph.backend import tf
+
+v1 = tf.compat.v1
+NOT_FINITE = "a loss or a gradient is not finite"
+FETCHED_AT_ONCE = 16  # tensors; all activations of a step together may not fit into the memory
+Gradient = tf.Tensor | tf.IndexedSlices
+
+
+def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient]) -> tf.Operation:
+    """An operation that fails with `NOT_FINITE` before anything is updated: the state then is that before the step.
+
+    Args:
+        loss: scalar.
+        gradients: of the loss; of a table of codes, only the rows that were looked up.
+    """
+    tensors = [loss, *(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients)]
+    finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]))
+    with tf.device("/cpu:0"):
+        return tf.raw_ops.Assert(condition=finite, data=[tf.constant(NOT_FINITE)])
+
+
+def first_not_finite(
+    session: v1.Session, targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray]
+) -> tuple[str, np.ndarray] | None:
+    """The first tensor on the way to some others that is not finite: variables as they are read, then layers, losses, gradients.
+
+    Args:
+        session: with the state in question; nothing is updated.
+        targets: such as a loss and its gradients.
+        feed: the batch in question.
+
+    Returns:
+        Name and value of the tensor; None where everything is finite.
+    """
+    tensors = _on_the_way(targets, feed)
+    for start in range(0, len(tensors), FETCHED_AT_ONCE):
+        part = tensors[start : start + FETCHED_AT_ONCE]
+        for tensor, value in zip(part, session.run(part, feed), strict=True):
+            if not np.isfinite(value).all():
+                return _called(tensor), value
+    return None
+
+
+def _called(tensor: tf.Tensor) -> str:
+    """The variable's name where a variable is read, else the tensor's."""
+    variables = [source.op.name for source in tensor.op.inputs if source.dtype == tf.resource]
+    return variables[0] if variables else tensor.name
+
+
+def _on_the_way(targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray]) -> list[tf.Tensor]:
+    """Floating-point tensors that the targets are computed from, in the order in which they were put into the graph."""
+    graph = v1.get_default_graph()
+    fed = {tensor.name for tensor in feed}
+    waiting = [target.values if isinstance(target, tf.IndexedSlices) else target for target in targets]
+    found: dict[str, tf.Tensor] = {}
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.name in found or tensor.name in fed:
+            continue
+        found[tensor.name] = tensor
+        waiting.extend(tensor.op.inputs)
+    rank = {operation.name: number for number, operation in enumerate(graph.get_operations())}
+    floats = [tensor for tensor in found.values() if tensor.dtype.is_floating and graph.is_fetchable(tensor)]
+    return sorted(floats, key=lambda tensor: (rank[tensor.op.name], tensor.name))
+
+
+def describe_non_finite(value: np.ndarray) -> str:
+    """How a value is not finite, as in "nan in 3 of 128 entries".
+
+    Example:
+        >>> describe_non_finite(np.array([1.0, np.nan, np.inf]))
+        'nan in 1 and infinite in 1 of 3 entries'
+    """
+    nan, infinite = int(np.isnan(value).sum()), int(np.isinf(value).sum())
+    parts = [f"{word} in {count:,}" for word, count in (("nan", nan), ("infinite", infinite)) if count]
+    return f"{' and '.join(parts)} of {np.size(value):,} entries"

@@ -1,0 +1,112 @@
+"""After training: decode codes, sample new ones from a prior, interpolate, encode, edit, find neighbours, export.
+
+All from a run folder alone. GLO leaves all of this open; each choice is a module of its own, and this one gathers their names:
+
+- `glo_lib.inference.model`: a decoder and its codes from a run folder;
+- `glo_lib.inference.encoder`: the encoder of a VAE, from a run folder;
+- `glo_lib.inference.variables`: where a trained graph gets its values;
+- `glo_lib.inference.priors`: distributions to draw new codes from;
+- `glo_lib.inference.encoding`: codes of images never seen, by optimisation; inpainting;
+- `glo_lib.inference.interpolation`: ways between codes;
+- `glo_lib.inference.directions`: principal components, attributes, arithmetic;
+- `glo_lib.inference.neighbours`: nearest training images and codes;
+- `glo_lib.inference.export`: for use without this library;
+- `glo_lib.inference.slider`: pictures with a slider.
+
+`project_array`, which projects an array of codes, comes from `glo_lib.projection`.
+
+``python -m glo_lib --help`` does much of it from a command line.
+"""
+
+from glo_lib.inference.directions import (
+    Attributes,
+    EditScore,
+    PrincipalDirections,
+    Probe,
+    attribute_direction,
+    fit_probe,
+    principal_directions,
+    read_attributes,
+    score_edit,
+    split_rows,
+    walk,
+)
+from glo_lib.inference.encoder import TrainedEncoder, load_encoder
+from glo_lib.inference.encoding import (
+    CodeRegression,
+    Encoding,
+    UnseenImages,
+    encode,
+    fit_code_regression,
+    half_mask,
+    inpaint,
+    read_images,
+)
+from glo_lib.inference.export import export_npz, export_saved_model, load_npz
+from glo_lib.inference.interpolation import PathMeasure, interpolate, measure_path
+from glo_lib.inference.model import TrainedModel, check_one_code_per_image, load, load_stored_codes
+from glo_lib.inference.neighbours import nearest_codes, nearest_neighbours
+from glo_lib.inference.priors import (
+    PRIORS,
+    GaussianPrior,
+    MixturePrior,
+    Prior,
+    fit_diagonal_gaussian,
+    fit_full_gaussian,
+    fit_mixture,
+    fit_prior,
+    fit_unit_gaussian,
+    sample,
+)
+from glo_lib.inference.slider import Slider, slider, sliders
+from glo_lib.projection import project_array
+
+__all__ = [
+    "PRIORS",
+    "Attributes",
+    "CodeRegression",
+    "EditScore",
+    "Encoding",
+    "GaussianPrior",
+    "MixturePrior",
+    "PathMeasure",
+    "PrincipalDirections",
+    "Prior",
+    "Probe",
+    "Slider",
+    "TrainedEncoder",
+    "TrainedModel",
+    "UnseenImages",
+    "attribute_direction",
+    "check_one_code_per_image",
+    "encode",
+    "export_npz",
+    "export_saved_model",
+    "fit_code_regression",
+    "fit_diagonal_gaussian",
+    "fit_full_gaussian",
+    "fit_mixture",
+    "fit_prior",
+    "fit_probe",
+    "fit_unit_gaussian",
+    "half_mask",
+    "inpaint",
+    "interpolate",
+    "load",
+    "load_encoder",
+    "load_npz",
+    "load_stored_codes",
+    "measure_path",
+    "nearest_codes",
+    "nearest_neighbours",
+    "principal_directions",
+    "project_array",
+    "read_attributes",
+    "read_images",
+    "sample",
+    "score_edit",
+    "slider",
+    "sliders",
+    "split_rows",
+    "walk",
+]

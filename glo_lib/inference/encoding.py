@@ -1,0 +1,338 @@
+"""Codes for images never seen: GLO has no encoder, so a code is found by optimisation through the frozen decoder.
+
+The decoder's weights are constants of the graph. Several starts are tried at once for each image: the code that a linear regression guesses
+from the image's principal components, the mean code, and codes drawn at random. The best is kept, and it is said whether it has converged.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from glo_lib.codes import Pca, RowwiseAdam, fit_pca
+from glo_lib.config import TrainConfig
+from glo_lib.graph.backend import tf
+from glo_lib.images.pixels import to_floats
+from glo_lib.images.reading import unreadable
+from glo_lib.images.store import decode_images
+from glo_lib.inference.directions import principal_directions
+from glo_lib.inference.model import TrainedModel, check_one_code_per_image
+from glo_lib.inference.priors import fit_diagonal_gaussian
+from glo_lib.projection import get_projection, project_array
+
+v1 = tf.compat.v1
+ROWS_AT_ONCE = 256  # codes that are optimised at once
+PROBING_STEP = 0.01  # length of the step, in units of the sphere's radius, that asks whether there is anything left to gain
+GAIN_LEFT = 0.003  # share of the error that such a step may still gain where an encoding has converged
+SMALL_ERROR = 1e-4  # mean squared error (46 dB) below which nobody sees a gain
+
+
+class CodeRegression(NamedTuple):
+    """A linear guess of the code from an image's principal components.
+
+    Attributes:
+        pca: of the training images.
+        weights: (components + 1, d); the last row is the intercept.
+        projection: that of the training.
+    """
+
+    pca: Pca
+    weights: np.ndarray
+    projection: str
+
+    def predict(self, images: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Projected codes (n, d) of images (n, height, width, 3); pixels that the mask hides count as those of the mean image."""
+        mean = self.pca.mean.reshape(images.shape[1:])
+        scaled = to_floats(images)
+        seen = scaled if mask is None else np.where(_as_mask(mask, scaled) > 0, scaled, mean)
+        return project_array(_with_ones(self.pca.transform(seen.astype(np.float32))) @ self.weights, self.projection)
+
+
+def fit_code_regression(images: np.ndarray, model: TrainedModel, pca: Pca | None = None) -> CodeRegression:
+    """Regress the learned codes on the training images' principal components, by least squares.
+
+    Args:
+        images: the (N, height, width, 3) training images.
+        model: its codes are what is learned.
+        pca: of the same images, where it is there already; default: twice as many components as the codes have dimensions, at most
+            a quarter of the images.
+
+    Raises:
+        ValueError: the number of images is not the number of codes.
+    """
+    check_one_code_per_image(model.codes, images)
+    most = min(max(1, len(images) // 4), int(np.prod(images.shape[1:])))
+    pca = pca or fit_pca(images, min(2 * model.config.num_dims, most))
+    weights, *_ = np.linalg.lstsq(_with_ones(pca.transform(images)).astype(np.float64), model.codes.astype(np.float64), rcond=None)
+    return CodeRegression(pca, weights.astype(np.float32), model.config.projection)
+
+
+def _with_ones(coefficients: np.ndarray) -> np.ndarray:
+    return np.hstack([coefficients, np.ones((len(coefficients), 1), np.float32)])
+
+
+class Encoding(NamedTuple):
+    """What `encode` found for n images.
+
+    Attributes:
+        codes: (n, d) projected, the best of all starts and steps.
+        errors: (n,) mean squared error of each image, over the pixels that the mask shows, with what the prior adds.
+        converged: (n,) whether a small step downhill, a hundredth of the sphere's radius, would gain less than 0.3 % of the error.
+        best_start: (n,) number of the start that led to the code.
+        losses: (steps + 1, starts, n) error of every start at every step.
+        starts: the names of the starts.
+    """
+
+    codes: np.ndarray
+    errors: np.ndarray
+    converged: np.ndarray
+    best_start: np.ndarray
+    losses: np.ndarray
+    starts: tuple[str, ...]
+
+    def report(self) -> str:
+        """How it went, in a line."""
+        before, after = self.losses[0].min(axis=0).mean(), self.errors.mean()
+        return (
+            f"{int(self.converged.sum())} of {len(self.codes)} converged after {len(self.losses) - 1} steps from {len(self.starts)} starts"
+            f"; mean squared error {before:.4f} before, {after:.4f} after"
+        )
+
+
+def encode(
+    model: TrainedModel,
+    images: np.ndarray,
+    regression: CodeRegression | None = None,
+    mask: np.ndarray | None = None,
+    restarts: int = 4,
+    steps: int = 200,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    prior_weight: float = 0.0,
+) -> Encoding:
+    """Codes of images by optimisation through the frozen decoder.
+
+    Adam moves the codes; after each step they are projected as in training, and its rate falls along half a cosine.
+
+    Args:
+        model: the decoder, whose weights stay as they are.
+        images: (n, size, size, 3), uint8 or float in [-1, 1].
+        regression: gives the first start; without it the first start is the mean code.
+        mask: what is known of each image: (height, width) or (n, height, width), 1 or true where a pixel counts. Default: all of it. The
+            decoded image then fills the rest (inpainting).
+        restarts: number of starts: regression (if given), mean, and random codes from the diagonal Gaussian of the learned ones.
+        steps: of Adam, for all starts alike.
+        learning_rate: in units of the sphere of radius sqrt(d), like ``TrainConfig.code_learning_rate``.
+        seed: of the random starts.
+        prior_weight: weight of what is added to the error of a code: its squared distance from the mean of the learned codes, in standard
+            deviations (Mahalanobis), averaged over the dimensions; about 1 for a learned code. Without it, what a mask hides may become
+            anything that the decoder can draw.
+
+    Returns:
+        `Encoding`.
+
+    Raises:
+        ValueError: images of another size than the decoder draws, an impossible mask, or a number that is not allowed.
+
+    Example:
+        ``encode(model, photographs, fit_code_regression(training_images, model)).codes``
+    """
+    images = _checked_images(model, images)
+    mask = np.ones(images.shape[:3], np.float32) if mask is None else _checked_mask(mask, images)
+    for name, value, least in (("restarts", restarts, 1), ("steps", steps, 1)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; give at least {least}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate is {learning_rate}; it must be above 0")
+    if not prior_weight >= 0:
+        raise ValueError(f"prior_weight is {prior_weight}; it must be at least 0")
+    names, starts = _starting_codes(model, images, regression, mask, restarts, seed)
+    rate = learning_rate / np.sqrt(model.config.num_dims)
+    chunk = max(1, min(len(images), ROWS_AT_ONCE // restarts))
+    parts = []
+    with tf.Graph().as_default(), v1.Session() as session:
+        search = _Search(model, chunk * restarts, prior_weight, session)
+        for first in range(0, len(images), chunk):
+            # The last chunk is filled up with repetitions, which are dropped again: the graph has one number of rows.
+            rows = np.resize(np.arange(first, min(first + chunk, len(images))), chunk)
+            parts.append(search.run(images[rows], mask[rows], starts[:, rows], steps, rate))
+    joined = (np.concatenate(values, axis=-1 if values[0].ndim == 3 else 0) for values in zip(*parts, strict=True))
+    codes, errors, converged, best_start, losses = joined
+    count = len(images)
+    return Encoding(codes[:count], errors[:count], converged[:count], best_start[:count], losses[..., :count], names)
+
+
+class _Search:
+    """The graph of an encoding: codes in a variable, the decoder as constants."""
+
+    def __init__(self, model: TrainedModel, num_codes: int, prior_weight: float, session: v1.Session):
+        self._session, self._model = session, model
+        shape = [num_codes, model.config.image_size, model.config.image_size]
+        self._images, self._mask = v1.placeholder(tf.float32, [*shape, 3]), v1.placeholder(tf.float32, [*shape, 1])
+        self._rate = v1.placeholder(tf.float32, [])
+        codes = v1.get_variable("latent_z", [num_codes, model.config.num_dims], use_resource=True)
+        self._codes_before = tf.identity(codes)  # one reading: loss and gradient belong to the codes that are handed out
+        # On the sphere the gradient goes through the projection, which leaves its tangent part. In the ball it does not: a code on the
+        # surface would never find its way in. The step is projected in both.
+        entry = "codes" if model.config.projection == "sphere" else "projected"
+        decoded = tf.import_graph_def(model.frozen_graph(), {entry: self._codes_before}, ["images:0"], name="frozen")[0]
+        counted = 3 * tf.reduce_sum(self._mask, axis=(1, 2, 3))
+        self._errors = tf.reduce_sum(self._mask * tf.square(decoded - self._images), axis=(1, 2, 3)) / counted  # (num_codes,)
+        if prior_weight:
+            self._errors += prior_weight * _squared_deviation(model, self._codes_before)
+        self._gradient = tf.gradients(tf.reduce_sum(self._errors), self._codes_before)[0]
+        optimizer = RowwiseAdam(self._rate, project=get_projection(model.config.projection))
+        self._step = optimizer.apply_gradients([(self._gradient, codes)])
+        self._codes = codes
+        self._initialize = v1.global_variables_initializer()
+
+    def run(self, images: np.ndarray, mask: np.ndarray, starts: np.ndarray, steps: int, rate: float) -> tuple[np.ndarray, ...]:
+        """Best codes (n, d), their errors, whether they converged, their starts, and the errors (steps + 1, starts, n) on the way."""
+        num_starts, number, _ = starts.shape
+        feed = {self._images: np.concatenate([images] * num_starts), self._mask: np.concatenate([mask] * num_starts)[..., None]}
+        self._session.run(self._initialize)
+        self._codes.load(starts.reshape(num_starts * number, -1), self._session)
+        losses = np.empty((steps + 1, num_starts * number), np.float32)
+        best, lowest = starts.reshape(num_starts * number, -1).copy(), np.full(num_starts * number, np.inf)
+        for step in range(steps + 1):
+            feed[self._rate] = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
+            losses[step], codes, _ = self._session.run([self._errors, self._codes_before, self._step], feed)
+            better = losses[step] < lowest
+            best[better], lowest[better] = codes[better], losses[step][better]
+        lowest = lowest.reshape(num_starts, number)
+        winner = lowest.argmin(axis=0)
+        converged = self._has_converged(best, lowest.ravel(), feed).reshape(num_starts, number)
+        chosen = winner, np.arange(number)
+        return best.reshape(starts.shape)[chosen], lowest[chosen], converged[chosen], winner, losses.reshape(steps + 1, num_starts, number)
+
+    def _has_converged(self, codes: np.ndarray, errors: np.ndarray, feed: dict) -> np.ndarray:
+        """Whether a small step along the gradient, projected, would gain a negligible part of the error, to first order."""
+        gradient = self._session.run(self._gradient, {**feed, self._codes_before: codes})
+        length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
+        moved = self._model.project(codes - PROBING_STEP * gradient / length)
+        return -np.sum(gradient * (moved - codes), axis=1) <= GAIN_LEFT * np.maximum(errors, SMALL_ERROR)
+
+
+def _squared_deviation(model: TrainedModel, codes: tf.Tensor) -> tf.Tensor:
+    """(n,): squared Mahalanobis distance of codes (n, d) from the learned ones, over d."""
+    found = principal_directions(model.codes, model.config.num_dims)
+    # The directions in which the learned codes hardly vary are left some room: the inverse of almost nothing would rule everything.
+    scales = np.maximum(found.scales, 0.1 * found.scales.mean())
+    deviations = tf.matmul(codes - found.mean, (found.directions / scales[:, None]).T)
+    return tf.reduce_mean(tf.square(deviations), axis=1)
+
+
+def _starting_codes(
+    model: TrainedModel, images: np.ndarray, regression: CodeRegression | None, mask: np.ndarray, restarts: int, seed: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the starts, and projected codes (starts, n, d)."""
+    shape = len(images), model.config.num_dims
+    fixed = {} if regression is None else {"regression": regression.predict(images, mask)}
+    fixed["mean"] = np.broadcast_to(model.project(model.codes.mean(axis=0, keepdims=True)), shape)
+    fixed = dict(list(fixed.items())[:restarts])
+    num_random = restarts - len(fixed)
+    names = (*fixed, *(f"random {number + 1}" for number in range(num_random)))
+    if not num_random:
+        return names, np.stack(list(fixed.values()))
+    drawn = fit_diagonal_gaussian(model.codes, model.config.projection).sample(num_random * len(images), seed)
+    # By image first: the starts of an image do not depend on how many images there are.
+    return names, np.concatenate([np.stack(list(fixed.values())), drawn.reshape(len(images), num_random, -1).swapaxes(0, 1)])
+
+
+def _checked_images(model: TrainedModel, images: np.ndarray) -> np.ndarray:
+    size = model.config.image_size
+    if images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise ValueError(f"images have shape {images.shape}; this model draws (n, {size}, {size}, 3); read_images crops and resizes files")
+    if not len(images):
+        raise ValueError("there are no images; give at least one")
+    return to_floats(images)
+
+
+def _as_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(n, height, width, 1) float32."""
+    return np.broadcast_to(mask, images.shape[:3]).astype(np.float32)[..., None]
+
+
+def _checked_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
+    height, width = images.shape[1:3]
+    if mask.shape not in ((height, width), images.shape[:3]):
+        raise ValueError(f"mask has shape {mask.shape}; it must be ({height}, {width}) or {images.shape[:3]}")
+    mask = _as_mask(mask, images)[..., 0]
+    if not np.isin(mask, (0, 1)).all() or not mask.any(axis=(1, 2)).all():
+        raise ValueError("mask must be 1 where a pixel counts and 0 elsewhere, and show at least one pixel of each image")
+    return mask
+
+
+HALVES = ("left", "right", "top", "bottom")
+
+
+def half_mask(size: int, hidden: str) -> np.ndarray:
+    """A mask (size, size) that hides half of an image: ``"left"``, ``"right"``, ``"top"`` or ``"bottom"``.
+
+    Raises:
+        ValueError: another word.
+
+    Example:
+        >>> half_mask(4, "left")[0].tolist()
+        [0.0, 0.0, 1.0, 1.0]
+    """
+    if hidden not in HALVES:
+        raise ValueError(f"hidden is {hidden!r}; allowed are {', '.join(map(repr, HALVES))}")
+    mask = np.ones((size, size), np.float32)
+    half = slice(None, size // 2) if hidden in ("left", "top") else slice(size // 2, None)
+    mask[(slice(None), half) if hidden in ("left", "right") else half] = 0
+    return mask
+
+
+def inpaint(model: TrainedModel, images: np.ndarray, encoding: Encoding, mask: np.ndarray) -> np.ndarray:
+    """The known pixels of images, and elsewhere what the decoder makes of their codes: (n, size, size, 3) float32 in [-1, 1]."""
+    images = _checked_images(model, images)
+    return np.where(_as_mask(_checked_mask(mask, images), images) > 0, images, model.decode(encoding.codes))
+
+
+class UnseenImages(NamedTuple):
+    """Image files as a model sees them.
+
+    Attributes:
+        images: (n, size, size, 3) uint8, of the files that could be read.
+        filenames: the n files.
+        problems: a line for each file that could not be read.
+        resized: a line for each file that was cropped or resized.
+    """
+
+    images: np.ndarray
+    filenames: tuple[str, ...]
+    problems: tuple[str, ...]
+    resized: tuple[str, ...]
+
+
+def read_images(filenames: Sequence[str | Path], config: TrainConfig) -> UnseenImages:
+    """Read image files of any kind and size, cropped and resized as in training; those that cannot be read are named and left out.
+
+    Args:
+        filenames: at least one.
+        config: the settings of the run.
+
+    Raises:
+        ValueError: no file is given, or none can be read.
+    """
+    filenames = [str(filename) for filename in filenames]
+    if not filenames:
+        raise ValueError("no image is given; give at least one file")
+    problems = {name: line for name in filenames for line in unreadable([name])}
+    good = [name for name in filenames if name not in problems]
+    if not good:
+        raise ValueError("no image can be read:\n  " + "\n  ".join(problems.values()))
+    decoded = decode_images(good, config.image_size, config.tight_crop)
+    return UnseenImages(np.array(decoded.array()), tuple(good), tuple(problems.values()), _resized(good, config.image_size))
+
+
+def _resized(filenames: Sequence[str], size: int) -> tuple[str, ...]:
+    lines = []
+    for filename in filenames:
+        with Image.open(filename) as image:
+            if image.size != (size, size):
+                lines.append(f"{filename!r}: {image.width}x{image.height} pixels, cropped and resized to {size}x{size} as in training")
+    return tuple(lines)

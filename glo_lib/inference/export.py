@@ -1,0 +1,124 @@
+"""Taking a trained decoder elsewhere: a SavedModel for plain TensorFlow, and one file of arrays."""
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from glo_lib.config import TrainConfig
+from glo_lib.graph.backend import tf
+from glo_lib.inference.model import SCOPE, TrainedModel
+from glo_lib.inference.variables import from_arrays
+from glo_lib.system.replace import replacing
+
+v1 = tf.compat.v1
+SIGNATURE = "decode"
+
+
+def export_saved_model(model: TrainedModel, folder: str | Path, force: bool = False) -> Path:
+    """Write the decoder as a SavedModel, which plain TensorFlow 2 loads without this library.
+
+    Its signature ``"decode"`` takes ``codes`` (n, d) float32, projects them as in training, and returns ``images``
+    (n, size, size, 3) in [-1, 1].
+
+    Args:
+        model: from `glo_lib.inference.load`.
+        folder: to be made.
+        force: replace an earlier SavedModel in that place; any other folder with something in it is never touched.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: the folder holds something already.
+        FileNotFoundError: the folder it shall be made in does not exist.
+
+    Example:
+        ``tf.saved_model.load("decoder").signatures["decode"](codes=tf.random.normal([4, 64]))["images"]``
+    """
+    folder = Path(folder)
+    is_ours = folder.is_dir() and ((folder / "saved_model.pb").exists() or not any(folder.iterdir()))
+    check_free(folder, force and is_ours)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        _write_saved_model(model, f"{partial}/whole")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(f"{partial}/whole", folder)
+    return folder
+
+
+def _write_saved_model(model: TrainedModel, folder: str) -> None:
+    frozen = model.frozen_graph()
+    with tf.Graph().as_default(), v1.Session() as session:
+        codes = v1.placeholder(tf.float32, [None, model.config.num_dims], name="codes")
+        images = tf.import_graph_def(frozen, {"codes": codes}, ["images:0"], name="decoder")[0]
+        images.set_shape([None, *[model.config.image_size] * 2, 3])
+        signature = v1.saved_model.predict_signature_def({"codes": codes}, {"images": images})
+        builder = v1.saved_model.Builder(folder)
+        builder.add_meta_graph_and_variables(
+            session, [v1.saved_model.tag_constants.SERVING], {SIGNATURE: signature, "serving_default": signature}
+        )
+        builder.save()
+
+
+def export_npz(model: TrainedModel, file: str | Path, force: bool = False) -> Path:
+    """Write settings, codes and the decoder's variables as one ``.npz`` file, which numpy opens without pickle.
+
+    Its entries: ``config`` (JSON), ``weights`` (``"raw"`` or ``"averaged"``), ``codes`` (N, d), and each variable under its name.
+
+    Args:
+        model: from `glo_lib.inference.load`.
+        file: name that ends with ``.npz``.
+        force: replace a file of that name.
+
+    Raises:
+        FileExistsError: the file exists.
+        FileNotFoundError: its folder does not exist.
+        ValueError: the name does not end with ``.npz``.
+    """
+    file = Path(file)
+    if file.suffix != ".npz":
+        raise ValueError(f"{str(file)!r} does not end with .npz")
+    check_free(file, force)
+    with replacing(file, several_writers=True) as partial, open(partial, "wb") as opened:
+        config = json.dumps({**model.config.as_dict(), "run_dir": "", "data_dir": ""})  # an exported file tells nobody's folders
+        np.savez_compressed(opened, config=config, weights=model.weights, codes=model.codes, **model.variables)
+    return file
+
+
+def load_npz(file: str | Path) -> TrainedModel:
+    """The model that `export_npz` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a file of `export_npz`.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{str(file)!r} is not there; give a file that export_npz wrote")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        config = TrainConfig.from_parameters(json.loads(str(content["config"])))
+        codes, weights = content["codes"], str(content["weights"])
+    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(file)!r} is not a file that export_npz wrote ({error})") from None
+    variables = {name: value for name, value in content.items() if name.startswith(f"{SCOPE}/")}
+    return TrainedModel(config, codes, from_arrays(variables, weights))
+
+
+def check_free(path: str | Path, force: bool = False) -> None:
+    """See that a file or folder can be made here, before anything is computed.
+
+    Raises:
+        FileExistsError: there is one already, and ``force`` is not set.
+        FileNotFoundError: the folder it shall be in does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{str(path.parent)!r} is not a folder; make it first, or write elsewhere")
+    if path.exists() and not force:
+        raise FileExistsError(f"{str(path)!r} exists and is left as it is; give another name, or force to replace it")

@@ -1,0 +1,31 @@
+"""What the figures of the chapter on inference show."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from glo_lib.figures.inference import show_convergence, show_steps
+from glo_lib.inference.encoding import Encoding
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_convergence_shows_each_start_and_the_best_so_far():
+    losses = np.array([[[4.0, 2], [3, 3]], [[2, 2], [3, 1]], [[5, 2], [1, 3]]])  # (3 steps, 2 starts, 2 images)
+    encoding = Encoding(np.zeros((2, 1)), np.zeros(2), np.ones(2, bool), np.zeros(2, int), losses, ("mean", "random 1"))
+    (axis,) = show_convergence(encoding).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+    assert lines == {"mean": [3, 2, 3.5], "random 1": [3, 2, 2], "best of all": [2.5, 1.5, 1]}
+    assert axis.get_yscale() == "log" and "step" in axis.get_xlabel()
+
+
+def test_steps_are_the_changes_between_neighbouring_images():
+    images = np.array([0.0, 0.1, 0.4])[:, None, None, None] * np.ones((1, 2, 2, 3))
+    (axis,) = show_steps({"even": images[:2], "uneven": images}).axes
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), [0.1])
+    np.testing.assert_allclose(axis.lines[1].get_ydata(), [0.1, 0.3])
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["even", "uneven"]

@@ -1,0 +1,57 @@
+"""The first tensor that is not finite is the one that was made so, and not what follows from it."""
+
+import numpy as np
+import pytest
+
+from glo_lib.graph.backend import tf
+from glo_lib.graph.finite import NOT_FINITE, assert_finite, describe_non_finite, first_not_finite
+
+v1 = tf.compat.v1
+
+
+@pytest.mark.parametrize(
+    ("batch", "weight", "name"),
+    [
+        ([1.0, 2.0], 1.0, None),
+        ([-1.0, 2.0], 1.0, "log:0"),
+        ([1.0, 2.0], np.nan, "weight"),
+        ([1.0, 2.0], 3e38, "doubled:0"),
+        ([0.0, 1.0], 1.0, "gradients/root_grad/"),  # the loss is finite, the gradient of the root at zero is not
+    ],
+)
+def test_the_culprit_is_named(batch, weight, name):
+    with tf.Graph().as_default(), v1.Session() as session:
+        images = v1.placeholder(tf.float32, [2])
+        variable = v1.get_variable("weight", initializer=np.float32(1), use_resource=True)
+        logarithm = tf.math.log(tf.add(images, 0.5), name="log")
+        loss = tf.reduce_mean((tf.sqrt(images, name="root") + logarithm) * tf.multiply(variable, 2, name="doubled"))
+        gradients = tf.gradients(loss, [images, variable])
+        assertion = assert_finite(loss, gradients)
+        variable.load(weight, session)
+        feed = {images: np.array(batch, np.float32)}
+        found = first_not_finite(session, [loss, *gradients], feed)
+        if name is None:
+            assert found is None
+            session.run(assertion, feed)
+        else:
+            assert found[0].startswith(name) and not np.isfinite(found[1]).all()
+            with pytest.raises(tf.errors.InvalidArgumentError, match=NOT_FINITE):
+                session.run(assertion, feed)
+
+
+def test_rows_of_a_table_are_looked_at_too():
+    with tf.Graph().as_default(), v1.Session() as session:
+        codes = v1.get_variable("codes", initializer=np.ones([4, 2], np.float32), use_resource=True)
+        loss = tf.reduce_sum(tf.sqrt(tf.gather(codes, [1, 3]) - 1))
+        (gradient,) = tf.gradients(loss, [codes])
+        assert isinstance(gradient, tf.IndexedSlices)
+        session.run(v1.global_variables_initializer())
+        name, value = first_not_finite(session, [loss, gradient], {})
+        assert name.startswith("gradients/") and value.shape == (2, 2)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=NOT_FINITE):
+            session.run(assert_finite(loss, [gradient]))
+
+
+def test_infinite_and_undefined_entries_are_counted():
+    assert describe_non_finite(np.array([[np.nan, np.inf], [-np.inf, 0]])) == "nan in 1 and infinite in 2 of 4 entries"
+    assert describe_non_finite(np.float32(np.inf)) == "infinite in 1 of 1 entries"
