@@ -1,10 +1,10 @@
-"""All that is measured of speed and memory, as one table; it is kept in ``results.json`` and shown in the book.
+"""Run the measurements of speed and memory, and write them as one table, which is kept in ``results.json`` and shown in the book.
 
-    make bench                                  what takes less than ten minutes
-    python -m benchmarks memory                 only the parts named; the others stay as they were in results.json
+    make bench                                  run the parts that take less than ten minutes together
+    python -m benchmarks memory                 run only the named parts; results.json keeps the results of the others
 
-The parts are throughput, flat, pipeline, quality and memory. Quality trains for five minutes, and memory on a stand-in of CelebA's size;
-the table shows what was measured of them last.
+The parts are throughput, flat, pipeline, quality and memory. By default quality and memory are not run, because quality trains for five
+minutes and memory needs a data set of the size of CelebA; the table shows their last results.
 """
 
 import importlib
@@ -24,7 +24,7 @@ RESULTS, TABLE = Path(__file__).parent / "results.json", Path(__file__).parent /
 
 
 def machine() -> dict[str, str | int]:
-    """What the numbers were measured on."""
+    """Describe the machine and the versions with which the numbers were measured."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -40,12 +40,12 @@ def machine() -> dict[str, str | int]:
 
 
 def read_results() -> dict:
-    """What was measured before, by part."""
+    """Read earlier results, by part."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
 def as_markdown(results: dict) -> str:
-    """The table for the book."""
+    """Return the table for the book."""
     lines = ["| measured | | target | on |", "|---|---|---|---|"]
     for part in (part for part in PARTS if part in results):
         for name, value, unit, target in results[part]["rows"]:
@@ -56,7 +56,7 @@ def as_markdown(results: dict) -> str:
 
 
 def main(parts: list[str]) -> None:
-    """Measure the parts, keep and print the whole table."""
+    """Run the given parts, then save and print the whole table."""
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         sys.exit(f"unknown part {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -1,11 +1,12 @@
-"""GLO, the VAE and principal components on one data set: the table of the chapter on the VAE, over several seeds.
+"""Compare GLO, the VAE and principal components on one data set over several seeds: the table of the chapter on the VAE.
 
     python -m benchmarks.claims --out book/claims
     python -m benchmarks.claims --out claims data_dir=my_photographs image_size=64 num_epochs=50 --seeds 0 1 2 3
 
-Settings are those of `glo_lib.config.TrainConfig`; held-out images come from the data set's ``list_eval_partition.txt`` or a draw. Each
-seed trains GLO, GLO from random codes, and the VAE for the same number of steps, for the same seconds and with a smaller beta. Writes
-OUT.json with every number and OUT.md with means and standard deviations. Trained models stay in the cache: a run that was stopped goes on.
+The settings are those of `glo_lib.config.TrainConfig`. The held-out images come from the data set's ``list_eval_partition.txt``, or are
+drawn at random if there is no such file. For each seed these models are trained: GLO, GLO with random initial codes, the VAE for the same
+number of steps, the VAE for the same time, and the VAE with a smaller beta. The benchmark writes OUT.json with all numbers and OUT.md with
+means and standard deviations. Trained models stay in the cache, so an interrupted benchmark continues where it stopped.
 """
 
 import argparse
@@ -28,7 +29,7 @@ SMALL_BETA = 0.1
 
 
 def rows_of_seed(config: TrainConfig) -> list[Row]:
-    """Train all contenders with one seed and measure them; the last row is that of the held-out images."""
+    """Train and measure all models with one seed. The last row is that of the held-out images."""
     split = find_split(config)
     sets = comparison.image_sets(config, split, config.seed)
     glo = train(config)
@@ -50,7 +51,7 @@ def rows_of_seed(config: TrainConfig) -> list[Row]:
 
 
 def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]], arguments: list[str]) -> None:
-    """OUT.json and OUT.md."""
+    """Write OUT.json and OUT.md."""
     means, deviations = comparison.average_rows(runs)
     settings = {name: value for name, value, _ in describe(config) if name not in ("data_dir", "run_dir", "seed")}
     data = Path(config.data_dir).name or "embedded faces"
@@ -68,7 +69,7 @@ def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]
 
 
 def _without_nan(content):
-    """JSON has no NaN: a number that is not defined is null."""
+    """Replace NaN by None, because JSON has no NaN. An undefined number becomes null."""
     if isinstance(content, dict):
         return {name: _without_nan(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

@@ -2,8 +2,9 @@
 
     python -m benchmarks.compare "batch_size=32 num_epochs=5" "batch_size=16 num_epochs=5"
 
-Each argument is one run: settings of `glo_lib.config.TrainConfig`, separated by spaces. Without `max_seconds` time is not limited, so that
-runs of as many epochs compare quality per image, and runs with `max_seconds` compare quality per second. Nothing is kept.
+Each argument is one run: settings of `glo_lib.config.TrainConfig`, separated by spaces. Without `max_seconds` the time is not limited. So
+runs with the same `num_epochs` compare the quality after the same number of images, and runs with the same `max_seconds` compare the
+quality after the same time. The runs are deleted afterwards.
 """
 
 import contextlib
@@ -21,11 +22,11 @@ from glo_lib.training import prepare, train
 
 
 def compare(settings: str) -> str:
-    """One run, and the line of the table that it gives."""
+    """Train with these settings and return the line of the table."""
     parameters = {"max_seconds": 0, **dict(setting.split("=") for setting in settings.split())}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = TrainConfig.from_parameters({**parameters, "run_dir": folder})
-        importlib.import_module("glo_lib.training.train").evaluate = lambda run: {}  # metrics and figures that are not looked at here
+        importlib.import_module("glo_lib.training.train").evaluate = lambda run: {}  # skip metrics and figures, which are not needed here
         train(config)
         psnr = reconstruction_psnr(load(folder), prepare(config).images.array())
         progress, loss = read_run(folder).progress, read_history(folder)[-1].loss
@@ -34,7 +35,7 @@ def compare(settings: str) -> str:
 
 
 def main() -> None:
-    """Print the table, line by line as the runs end."""
+    """Print the table, one line after each run."""
     print(f"{'settings':60} {'PSNR, dB':>8} {'loss':>9} {'images/s':>10} {'steps':>8} {'seconds':>8}")
     for settings in sys.argv[1:]:
         print(compare(settings), flush=True)

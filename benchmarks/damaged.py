@@ -1,4 +1,4 @@
-"""Damaged, odd and hostile files of every kind: read, refused by name, or left out. Part of `benchmarks.faults`."""
+"""Damaged, unusual and malicious files: each must be read, refused by name, or left out. This is a part of `benchmarks.faults`."""
 
 import io
 import json
@@ -31,13 +31,13 @@ Files = dict[str, bytes]
 
 
 def picture(size: tuple[int, int] = (120, 100), seed: int = 0, mode: str = "RGB") -> Image.Image:
-    """Noise, so that a file of it is large and every byte counts."""
+    """Make an image of noise, whose file is large and has no redundant bytes."""
     shape = (size[1], size[0], 3)
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)).convert(mode)
 
 
 def as_file(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    """The image's bytes in some format."""
+    """Encode an image in the given format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -47,12 +47,12 @@ JPEG, PNG = as_file(picture(), quality=90), as_file(picture(), "PNG")
 
 
 def truncated(content: bytes, ending: str) -> Files:
-    """Cut at every kilobyte."""
+    """Truncate a file at every kilobyte."""
     return {f"{length:06d}{ending}": content[:length] for length in range(KILOBYTE, len(content), KILOBYTE)}
 
 
 def flipped(content: bytes, ending: str, number: int, seed: int) -> Files:
-    """One to four bytes changed."""
+    """Change one to four bytes of a file, several times."""
     chance, files = random.Random(seed), {}
     for i in range(number):
         damaged = bytearray(content)
@@ -63,7 +63,7 @@ def flipped(content: bytes, ending: str, number: int, seed: int) -> Files:
 
 
 def declared_jpeg(width: int, height: int) -> bytes:
-    """A JPEG that declares another size than it has."""
+    """Make a JPEG file whose header declares a wrong size."""
     content = bytearray(JPEG)
     start = content.index(b"\xff\xc0")
     content[start + 5 : start + 9] = struct.pack(">HH", height, width)
@@ -71,20 +71,20 @@ def declared_jpeg(width: int, height: int) -> bytes:
 
 
 def declared_png(width: int, height: int) -> bytes:
-    """A PNG that declares another size than it has, with a right checksum."""
+    """Make a PNG file whose header declares a wrong size, with a correct checksum."""
     head = struct.pack(">II", width, height) + PNG[24:29]
     return PNG[:16] + head + struct.pack(">I", zlib.crc32(b"IHDR" + head)) + PNG[33:]
 
 
 def with_exif(orientation: int) -> bytes:
-    """A JPEG that asks to be turned."""
+    """Make a JPEG file with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return as_file(picture(), exif=exif)
 
 
 def image_kinds() -> dict[str, Files]:
-    """Kinds of image files, by name; several inputs of most."""
+    """Make image files of many kinds, several of most kinds; return them by kind and name."""
     grey16 = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (60, 50)).astype(np.uint16))
     frames = [picture(seed=seed) for seed in range(3)]
     noise = np.random.default_rng(2)
@@ -136,7 +136,7 @@ def image_kinds() -> dict[str, Files]:
 
 
 def special_kinds(folder: Path) -> dict[str, list[str]]:
-    """Links, loops and things that are no files: made in place; the names by kind."""
+    """Create links, loops of links, and entries that are not files; return their names by kind."""
     whole = folder / "links" / "whole.jpg"
     whole.parent.mkdir(parents=True)
     whole.write_bytes(JPEG)
@@ -159,7 +159,7 @@ def special_kinds(folder: Path) -> dict[str, list[str]]:
 
 
 def try_images(root: Path) -> dict[str, dict[str, Any]]:
-    """All of them in one folder, which is listed and decoded with the policy "skip": every file is read, refused by name, or left out."""
+    """List and decode one folder with all image files, skipping bad images; count which files are read, refused, or left out."""
     folder, kinds = root / "images", image_kinds()
     for number, contents in enumerate(kinds.values()):
         (folder / f"{number:02d}").mkdir(parents=True)
@@ -175,7 +175,7 @@ def try_images(root: Path) -> dict[str, dict[str, Any]]:
     paths = {kind: [folder / f"{number:02d}" / name for name in contents] for number, (kind, contents) in enumerate(kinds.items())}
     paths |= {kind: [folder / name for name in names] for kind, names in special.items()}
     found = {kind: _counted([outcome(path) for path in these]) for kind, these in paths.items()}
-    # A file that is an image by its name and is neither read nor refused has been lost.
+    # A file whose name is that of an image must be read or refused.
     for kind in kinds:
         _rename(found[kind], "left out", "unexpected")
     return found
@@ -194,7 +194,7 @@ def _rename(found: dict[str, Any], word: str, other: str) -> None:
 
 
 def archive(members: dict[str, bytes], link: str = "") -> bytes:
-    """A zip archive; one member may be a symbolic link."""
+    """Make a zip archive, in which one member may be a symbolic link."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, content in members.items():
@@ -206,7 +206,7 @@ def archive(members: dict[str, bytes], link: str = "") -> bytes:
 
 
 def archive_kinds() -> dict[str, Files]:
-    """Archives that are damaged, or want to write where they should not."""
+    """Make archives that are damaged, or that would write files outside their folder."""
     good = archive({"a.jpg": JPEG, "b/c.jpg": JPEG})
     return {
         "zip truncated at every kilobyte": truncated(good, ".zip"),
@@ -222,7 +222,7 @@ def archive_kinds() -> dict[str, Files]:
 
 
 def try_archives(root: Path) -> dict[str, dict[str, Any]]:
-    """Listed one by one; what is refused must have written nothing outside the cache."""
+    """List each archive, and check that none has written a file outside the cache."""
     found = {}
     for number, (kind, contents) in enumerate(archive_kinds().items()):
         folder = root / "archives" / str(number)
@@ -237,7 +237,7 @@ def try_archives(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def _outcome(act: Callable[[], Any], named: str) -> str:
-    """read, refused (with a message that names the file), or unexpected."""
+    """Return "read", "refused" (if the message names the file), or "unexpected"."""
     try:
         act()
     except (ValueError, FileNotFoundError) as error:
@@ -251,7 +251,7 @@ def _outcome(act: Callable[[], Any], named: str) -> str:
 
 
 class Bomb:
-    """Unpickling it would make a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -261,7 +261,7 @@ class Bomb:
 
 
 def small_run(root: Path) -> tuple[Path, TrainConfig]:
-    """A finished run, with checkpoints of several steps."""
+    """Train a small run with checkpoints of several steps."""
     data = root / "images-of-the-run"
     data.mkdir()
     for i in range(24):
@@ -277,7 +277,7 @@ def small_run(root: Path) -> tuple[Path, TrainConfig]:
 
 
 def damages(content: bytes, sentinel: Path, number: int) -> Iterator[bytes]:
-    """Ways to harm a file: cut, flipped, emptied, replaced."""
+    """Yield damaged versions of a file: truncated, with changed bytes, empty, or with other content."""
     yield from truncated(content, "").values()
     yield from flipped(content, "", number, len(content)).values()
     yield from (content[: len(content) // 2], content[:-1], b"", b"\0", b"[" * 100_000, b"null", b"\xff\xfe", bytes(len(content)))
@@ -298,14 +298,14 @@ READERS: dict[str, Callable[[Path, TrainConfig], Any]] = {
 
 
 def try_run_folder(root: Path) -> dict[str, dict[str, Any]]:
-    """Each file of a run folder damaged in turn: what reads it must refuse it by name, or do without it."""
+    """Damage each file of a run folder in turn. The function that reads it must refuse it by name or manage without it."""
     run, config = small_run(root)
     sentinel, found = root / "executed", {}
     for name, read in READERS.items():
         content, outcomes = (run / name).read_bytes(), []
         for damaged in damages(content, sentinel, 12 if "prepare" in read.__code__.co_names else 40):
             (run / name).write_bytes(damaged)
-            # Another manifest, or another setting, is refused in the name of the folder.
+            # The message about another manifest or setting names the folder and not the file.
             outcomes.append(_outcome(lambda read=read: read(run, config), str(run)))
         (run / name).write_bytes(content)
         found[f"damaged {name}"] = _counted(outcomes)
@@ -329,7 +329,7 @@ def _try_checkpoint(run: Path, path: Path, newest: Path, sentinel: Path) -> Iter
             if number % 20 == 0:
                 inference.load(run)
         if damaged == content or used == str(newest):
-            # The sums may be lost while the checkpoint is whole; TensorFlow's own list is not believed anyway.
+            # Without its checksums a complete checkpoint can still be used, and TensorFlow's own list is not used at all.
             yield "read" if damaged == content or path.name.endswith((".json", "checkpoint")) else "unexpected"
         else:
             yield "before" if any(newest.name in str(warning.message) for warning in said) else "unexpected"
@@ -337,7 +337,7 @@ def _try_checkpoint(run: Path, path: Path, newest: Path, sentinel: Path) -> Iter
 
 
 def try_all(root: Path) -> dict[str, Any]:
-    """Everything, with the sums."""
+    """Try all kinds of files; return the counts by kind and in total."""
     by_kind = {**try_images(root), **try_archives(root), **try_run_folder(root)}
     shutil.rmtree(root / "images")
     total = {

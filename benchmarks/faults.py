@@ -1,11 +1,12 @@
-"""Is anything lost? Training killed at any moment, damaged files of every kind, full disks, two processes at once, a long run.
+"""Test what survives faults: processes killed at any moment, damaged files, full disks, two processes at once, and a long run.
 
-    python -m benchmarks.faults                  everything; prints a table and writes benchmarks/faults.json
-    python -m benchmarks.faults --part kills     one part alone: kills, signals, files, disk, concurrent or soak
-    python -m benchmarks.faults --page           makes book/robustness.md from benchmarks/faults.json
+    python -m benchmarks.faults                  run all parts, print a table and write benchmarks/faults.json
+    python -m benchmarks.faults --part kills     run one part: kills, signals, files, disk, concurrent or soak
+    python -m benchmarks.faults --page           write book/robustness.md from benchmarks/faults.json
 
-Every run is a process of its own that trains in earnest, with checkpoints every few steps instead of every ten minutes, so that many a kill
-falls into one. It is forked from a parent that has imported TensorFlow and opened no session: what is saved is the import, 70 times over.
+Every run trains in a separate process and saves a checkpoint every few steps instead of every ten minutes, so that many kills happen while
+a checkpoint is being written. The processes are forked from a parent that has imported TensorFlow but has opened no session, so that
+TensorFlow is imported once and not for each of the 70 processes.
 """
 
 import argparse
@@ -39,21 +40,29 @@ from glo_lib.runs import folder as run_folder
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "faults.json", HERE.parent / "book" / "robustness.md"
 STEPS_BETWEEN_CHECKPOINTS = 5
-KILLS = ("cache", "random", "checkpoint", "random", "checkpoint", "checkpoint", "random")  # of one run, one after the other
-RUNS = 7  # for each number of towers
-CLOCK = ("training_seconds",)  # what differs between any two runs: in checkpoints,
-CLOCK_METRICS = ("seconds", "images_per_second")  # and in metrics
+KILLS = (
+    "cache",
+    "random",
+    "checkpoint",
+    "random",
+    "checkpoint",
+    "checkpoint",
+    "random",
+)  # when the processes of one run are killed, in this order
+RUNS = 7  # runs for each number of towers
+CLOCK = ("training_seconds",)  # variables that differ between any two runs, because they depend on the clock
+CLOCK_METRICS = ("seconds", "images_per_second")  # metrics that differ for the same reason
 
 
 class Place(NamedTuple):
-    """Where one run lives: its images, its folder, its cache."""
+    """The folders of one run: its images, its run folder, and its cache."""
 
     data: Path
     run: Path
     cache: Path
 
     def config(self, towers: int = 1, **changes: Any) -> TrainConfig:
-        """Tiny: 100 steps of a few milliseconds. The codes are long, so that writing a checkpoint (0.8 MB) takes as long as a step."""
+        """Return settings of 100 short steps. The codes are long, so that saving a checkpoint (0.8 MB) takes as long as a step."""
         settings = {
             "data_dir": str(self.data), "run_dir": str(self.run), "image_size": 32, "num_filters": (4, 3, 2), "num_dims": 600,
             "code_init": "normal", "gpus": towers, "batch_size": 8 // towers, "num_epochs": 20, "max_seconds": 0, "precision": "float32",
@@ -63,7 +72,7 @@ class Place(NamedTuple):
 
 
 def smooth_images(folder: Path, number: int) -> Path:
-    """JPEG files of colour gradients, all different."""
+    """Write JPEG files with different colour gradients."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
     for i in range(number):
@@ -76,7 +85,7 @@ def smooth_images(folder: Path, number: int) -> Path:
 
 
 def start(place: Place, work: Callable[[], Any]) -> int:
-    """Fork a process that does some work with its output in ``<run>.log``; exit status 0, or 3 after an exception. Returns its number."""
+    """Fork a process that calls ``work`` with its output in ``<run>.log``; return its number. Its exit status is 3 after an exception."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -97,7 +106,7 @@ def start(place: Place, work: Callable[[], Any]) -> int:
 
 
 def end(child: int, at_most: float = 600) -> int:
-    """Wait for a process; its exit status, or minus the number of the signal that ended it."""
+    """Wait until a process ends; return its exit status, or minus the number of the signal that ended it."""
     until = time.monotonic() + at_most
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -110,7 +119,7 @@ def end(child: int, at_most: float = 600) -> int:
 
 
 def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOINTS) -> Callable[[], Any]:
-    """`train`, with frequent checkpoints, slow decoding and no figures."""
+    """Return a function that trains with frequent checkpoints, slow decoding and no figures."""
 
     def work():
         evaluate.run_figures = lambda *_: {}
@@ -123,12 +132,12 @@ def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOI
 
 
 def alive(child: int) -> bool:
-    """Whether a child has not ended yet; does not take its status."""
+    """Return whether a child process is still running, without collecting its exit status."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def log_of(place: Place) -> str:
-    """What the processes of a run have printed."""
+    """Return everything that the processes of a run have printed."""
     path = Path(f"{place.run}.log")
     return path.read_text(errors="replace") if path.exists() else ""
 
@@ -137,7 +146,7 @@ def log_of(place: Place) -> str:
 
 
 def outcome(place: Place) -> dict[str, bytes]:
-    """Everything a run has made that has to be the same in the end: tensors of the checkpoint, codes, metrics, history."""
+    """Return the results that must not depend on interruptions: the tensors of the checkpoint, the codes, the metrics and the history."""
     prefix = checkpoints.newest_checkpoint(place.run)
     reader = tf.train.load_checkpoint(prefix)
     made = {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map() if name not in CLOCK}
@@ -150,7 +159,7 @@ def outcome(place: Place) -> dict[str, bytes]:
 
 
 def bytes_different(one: dict[str, bytes], other: dict[str, bytes]) -> int:
-    """Bytes in which two outcomes differ, those that one of them lacks included."""
+    """Count the bytes in which two outcomes differ, including bytes that are missing in one of them."""
     different = 0
     for name in one.keys() | other.keys():
         a, b = one.get(name, b""), other.get(name, b"")
@@ -159,7 +168,7 @@ def bytes_different(one: dict[str, bytes], other: dict[str, bytes]) -> int:
 
 
 def left_behind(place: Place) -> list[str]:
-    """Names in the run folder that no finished run has."""
+    """Return the names of files in the run folder that do not belong to a finished run."""
     expected = {"config.json", "manifest.json", "images.csv", "history.csv", "metrics.json", "codes.npy", "checkpoint", "figures", ".lock"}
     names = [name for name in os.listdir(place.run) if name not in expected and not name.startswith("events.out")]
     finished = {f"{checkpoints.BASENAME}-{step}" for step in _steps(place.run)}
@@ -168,21 +177,21 @@ def left_behind(place: Place) -> list[str]:
 
 def _steps(folder: Path) -> list[int]:
     endings = [path.name.removesuffix(checkpoints.CHECKSUMS).rpartition("-")[2] for path in folder.glob(f"*{checkpoints.CHECKSUMS}")]
-    return sorted(int(ending) for ending in endings if ending.isdigit())  # and not those that are being written
+    return sorted(int(ending) for ending in endings if ending.isdigit())  # and not the temporary names of files that are being written
 
 
 # ------------------------------------------------------------------------------------------------------------------------- kills
 
 
 class Reference(NamedTuple):
-    """A run that was never interrupted."""
+    """The outcome and the duration of an uninterrupted run."""
 
     made: dict[str, bytes]
     seconds: float
 
 
 def reference(root: Path, data: Path, towers: int) -> Reference:
-    """Train without interruption, twice: the second time tells how long it takes with a warm cache of files."""
+    """Train twice without interruption. The duration is that of the second time, when the files are in the page cache."""
     for name in ("first", "second"):
         place = Place(data, root / f"{name}{towers}", root / f"cache-{name}{towers}")
         began = time.monotonic()
@@ -191,7 +200,7 @@ def reference(root: Path, data: Path, towers: int) -> Reference:
 
 
 def wait_for(kind: str, place: Place, child: int, chance: random.Random, seconds: float) -> None:
-    """Until the moment to kill has come, or the process has ended by itself."""
+    """Wait until the moment to kill the process, or until the process has ended by itself."""
     if kind == "random":
         until = time.monotonic() + chance.uniform(0, 0.8 * seconds)
         while time.monotonic() < until and alive(child):
@@ -209,7 +218,7 @@ def wait_for(kind: str, place: Place, child: int, chance: random.Random, seconds
 
 
 def where(place: Place) -> str:
-    """What a killed process was doing, by what it left behind."""
+    """Infer from the files that a killed process left behind what it was doing."""
     names = os.listdir(place.run) if place.run.is_dir() else []
     cached = os.listdir(place.cache / "images") if (place.cache / "images").is_dir() else []
     if (place.run / "metrics.json").exists():
@@ -226,11 +235,11 @@ def where(place: Place) -> str:
 def _unfinished(names: list[str]) -> bool:
     prefixes = {name.partition(".index")[0].partition(".data-")[0] for name in names if name.endswith(".index") or ".data-" in name}
     noted = {name.removesuffix(checkpoints.CHECKSUMS) for name in names if name.endswith(checkpoints.CHECKSUMS)}
-    return prefixes != noted  # sums that are not there yet, or no longer needed
+    return prefixes != noted  # checksums that are not yet written, or no longer needed
 
 
 def killed_run(place: Place, towers: int, chance: random.Random, original: Reference) -> dict[str, Any]:
-    """One run that is killed and started again and again, and at last left alone; compared with the original."""
+    """Kill and restart a run repeatedly, let it finish, and compare its outcome with that of the uninterrupted run."""
     moments, repeated = [], []
     for kind in KILLS:
         child = start(place, training_work(place.config(towers)))
@@ -263,7 +272,7 @@ def _steps_taken(place: Place) -> int:
 
 
 def kills(root: Path) -> dict[str, Any]:
-    """Kill and resume, one and two towers; the final bits are compared with those of a run that was never interrupted."""
+    """Kill and resume runs with one and two towers, and compare the final bits with those of an uninterrupted run."""
     data, chance, results = smooth_images(root / "data", 40), random.Random(7), []
     compared = 0
     for towers in (1, 2):
@@ -291,13 +300,13 @@ def kills(root: Path) -> dict[str, Any]:
 
 
 def signals(root: Path) -> dict[str, Any]:
-    """Ctrl-C and SIGTERM at random moments of the training, and the interrupt button of a notebook, each followed by a resume."""
+    """Stop training by Ctrl-C and SIGTERM at random steps and by the interrupt button of a notebook, and resume each run."""
     data, chance, lost, stopped = smooth_images(root / "data", 40), random.Random(8), 0, 0
     original = reference(root, data, 1)
     for number in range(6):
         place = Place(data, root / f"signal-{number}", root / "cache-signal")
         child = start(place, training_work(place.config(), every_steps=10_000))
-        until = chance.randint(1, 60)  # of 100 steps: counted in steps, so that a fast machine is not done before the signal comes
+        until = chance.randint(1, 60)  # of 100 steps; counted in steps, so that a fast machine does not finish before the signal
         while _steps_taken(place) < until:
             time.sleep(0.001)
             assert alive(child), log_of(place)
@@ -314,7 +323,7 @@ def signals(root: Path) -> dict[str, Any]:
 
 
 def interrupted_notebook(place: Place) -> str:
-    """Train in a Jupyter kernel, press its interrupt button after the first steps, and return what the cell printed."""
+    """Train in a Jupyter kernel, interrupt it after the first steps, and return what the cell printed."""
     from jupyter_client.manager import start_new_kernel
 
     os.environ["GLO_CACHE_DIR"] = str(place.cache)
@@ -342,7 +351,7 @@ def interrupted_notebook(place: Place) -> str:
 
 
 def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift: Callable[[], None]) -> dict[str, Any]:
-    """Train until a checkpoint or two are there, go on with little room, then go on with enough."""
+    """Train until there are two or three checkpoints, resume with too little disk space, and then resume with enough."""
     child = start(place, training_work(place.config()))
     while not (_steps(place.run) and _steps(place.run)[-1] >= 10):
         time.sleep(0.001)
@@ -370,13 +379,13 @@ def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift
 
 
 def disk(root: Path) -> dict[str, Any]:
-    """Files of limited size (``RLIMIT_FSIZE``), and where the system allows it a file system of two megabytes that is nearly full."""
+    """Limit the size of files (``RLIMIT_FSIZE``) and, if the system allows it, train on a small file system that is nearly full."""
     data, chance, results = smooth_images(root / "data", 40), random.Random(9), []
     original = reference(root, data, 1)
     for limit in (500, 5_000, 50_000, 200_000, 400_000, 600_000, 700_000):
         place = Place(data, root / f"limit-{limit}", root / "cache-disk")
         set_limit = lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # noqa: E731
-        # The log of the process is a file too: it begins anew, so that what is said fits.
+        # The limit applies to the log file too, so the log is removed first; otherwise the error message would not fit.
         Path(f"{place.run}.log").unlink(missing_ok=True)
         results.append({"room": f"files of at most {limit:,} bytes", **full_disk(place, original, set_limit, lambda: None)})
         print(f"  {results[-1]}", flush=True)
@@ -414,7 +423,7 @@ def _fill(path: Path, room: int) -> None:
 
 
 def concurrent(root: Path) -> dict[str, Any]:
-    """Two processes on one run folder, and several that build one image cache."""
+    """Start two processes in one run folder, and three processes that build the same image cache."""
     data, refused, lost = smooth_images(root / "data", 40), 0, 0
     original = reference(root, data, 1)
     for number in range(3):
@@ -436,7 +445,7 @@ def concurrent(root: Path) -> dict[str, Any]:
 
 
 def soak(root: Path, steps: int = 20_000) -> dict[str, Any]:
-    """Memory and open files over a long run of small steps, with a checkpoint every two seconds and a summary every hundred steps."""
+    """Measure memory and open files during a long run of small steps, with a checkpoint every two seconds and a summary every 100 steps."""
     data = smooth_images(root / "data", 40)
     place, measured = Place(data, root / "soak", root / "cache-soak"), root / "soak.csv"
     # 40 images in batches of 8
@@ -470,7 +479,7 @@ def soak(root: Path, steps: int = 20_000) -> dict[str, Any]:
 
 
 def files(root: Path) -> dict[str, Any]:
-    """Damaged and odd files of every kind; see `benchmarks.damaged`. In a process of its own, as it opens sessions."""
+    """Try damaged and unusual files; see `benchmarks.damaged`. This runs in a separate process because it opens sessions."""
     from benchmarks import damaged
 
     place, result = Place(root, root / "files", root / "cache-files"), root / "files.json"
@@ -489,7 +498,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 def run(parts: list[str]) -> dict[str, Any]:
-    """Run some parts and add their results to ``benchmarks/faults.json``."""
+    """Run the given parts and add their results to ``benchmarks/faults.json``."""
     results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for part in parts:
         print(f"{part} ...", flush=True)
@@ -504,12 +513,12 @@ def run(parts: list[str]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as a Markdown table: what was done, how often, what came of it, bytes lost."""
-    rows = [("what was done", "times", "outcome", "bytes lost")]
+    """Return the results as a Markdown table: the test, how often it was done, its outcome, and the bytes lost."""
+    rows = [("test", "times", "outcome", "bytes lost")]
     if found := results.get("kills"):
         rows.append(
             (
-                f"`kill -9`, resume; {found['runs']} runs, one and two towers",
+                f"kill (`kill -9`) and resume: {found['runs']} runs, one and two towers",
                 found["kills"],
                 f"{found['survived']} survived",
                 found["bytes_lost"],
@@ -519,29 +528,36 @@ def table(results: dict[str, Any]) -> str:
     if found := results.get("signals"):
         rows.append(
             (
-                "Ctrl-C, SIGTERM, interrupt button; resume",
+                "stop by Ctrl-C, SIGTERM or interrupt button, and resume",
                 found["signals"],
-                f"{found['stopped_and_saved']} saved and ended",
+                f"{found['stopped_and_saved']} saved their state and ended",
                 found["bytes_lost"],
             )
         )
     if found := results.get("files"):
         counted = f"{found['read']:,} read, {found['refused']:,} refused by name, {found['left_out']:,} left out"
-        others = f"{found['before']:,} times the checkpoint before was used, {found['unexpected']:,} unexpected"
-        rows.append((f"damaged and odd files, {found['kinds']} kinds", f"{found['inputs']:,}", f"{counted}, {others}", ""))
+        others = f"{found['before']:,} times the previous checkpoint was used, {found['unexpected']:,} unexpected"
+        rows.append((f"damaged and unusual files of {found['kinds']} kinds", f"{found['inputs']:,}", f"{counted}, {others}", ""))
     if found := results.get("disk"):
         stopped = f"{found['stopped_for_lack_of_room']} stopped, {found['explained']} explained"
-        usable = f"checkpoint before usable {found['previous_usable']} times"
-        rows.append(("full disk (`RLIMIT_FSIZE`, small tmpfs); resume", found["tried"], f"{stopped}, {usable}", found["bytes_lost"]))
+        usable = f"previous checkpoint usable {found['previous_usable']} times"
+        rows.append(("fill the disk (`RLIMIT_FSIZE`, small tmpfs) and resume", found["tried"], f"{stopped}, {usable}", found["bytes_lost"]))
     if found := results.get("concurrent"):
-        rows.append(("second process on a run folder", found["of"], f"{found['second_process_refused']} refused", found["bytes_lost"]))
         rows.append(
-            ("builders of one image cache at once", found["builders_at_once"], f"{found['files_in_their_cache']} files in the cache", "")
+            ("start a second process in a run folder", found["of"], f"{found['second_process_refused']} refused", found["bytes_lost"])
+        )
+        rows.append(
+            (
+                "build one image cache in several processes",
+                found["builders_at_once"],
+                f"{found['files_in_their_cache']} files in the cache",
+                "",
+            )
         )
     if found := results.get("soak"):
         files_open = " to ".join(map(str, sorted({found["open_files"][0], found["open_files"][-1]})))
         grown = f"{found['megabytes_per_10000_steps']:+.1f} MB per 10,000 steps, {files_open} open files"
-        rows.append(("small steps in one run", f"{found['steps']:,}", grown, ""))
+        rows.append(("long run of small steps", f"{found['steps']:,}", grown, ""))
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|---|---:|---|---:|", *lines[1:]])
 
@@ -549,49 +565,56 @@ def table(results: dict[str, Any]) -> str:
 PAGE_TEXT = """\
 # Nothing is lost
 
-A run on real data takes days, and in days machines are switched off, disks fill up, and somebody presses Ctrl-C. The promise: **kill the
-training at any moment, start the same command again, and the final codes, weights and metrics are bit for bit those of a run that was
-never interrupted**, on the same machine, with the same precision and number of towers. The one condition is `max_seconds=0`: a time limit
-lets the learning rates follow the clock, and no two clocks are alike.
+A run on real data takes days. During these days machines are switched off, disks fill up, and people press Ctrl-C. The library promises the
+following. **You can kill the training at any moment and start the same command again. The final codes, weights and metrics are then bit for
+bit equal to those of an uninterrupted run**, on the same machine, with the same precision and the same number of towers. The only condition
+is `max_seconds=0`, because with a time limit the learning rates depend on the clock.
 
-## How
+## How it works
 
-- The batch of a step is a function of seed and step alone, so the position in the data needs no file: it follows from the step.
-- A checkpoint holds decoder, codes, both optimisers' moments and counts, averages, batch-norm statistics, step, seconds, and the losses
-  that are not yet in `history.csv`. Its files get a third one with their checksums; a checkpoint that does not match is named, and the
-  one before is used. TensorFlow's own list of checkpoints is never believed: it is written anew from what is found whole.
-- `images.csv` in the run folder notes size and digest of every image. What was added, removed, renamed or altered is refused by name; so
-  are other settings, except those that are safe to change (how long, where, how often it reports).
-- The run folder is locked by `flock`, which ends with the process however it ends. Windows has no such lock: there a warning says so.
-- The image cache is written under another name and renamed when whole, with checksums; what killed builders leave, the next one clears.
-- Images that cannot be read are refused all at once, or with `on_bad_image=skip` left out and listed in `skipped.json`.
-- Nothing in a run folder is unpickled, and no parameter reaches a shell.
-- A loss or gradient that is not finite stops the step before any weight is updated; the step is then taken once more without its
-  updates, tensor by tensor, and the first one that is not finite is named.
+- The batch of a step is a function of the seed and the step. The position in the data therefore follows from the step, and no file has to
+  store it.
+- A checkpoint holds the decoder, the codes, the moments and step counts of both optimisers, the averages, the batch-norm statistics, the
+  step, the seconds, and the losses that are not yet in `history.csv`. A third file holds the checksums of its two files. If a checkpoint
+  does not match its checksums, a warning names it and the previous checkpoint is used. TensorFlow's own list of checkpoints is not trusted:
+  it is rewritten from the checkpoints that are complete.
+- `images.csv` in the run folder records the size and the digest of every image. If images were added, removed, renamed or altered, training
+  is refused with a message that names them. Other settings are refused too, except those that are safe to change: the length of the run,
+  its folders, and how often it reports.
+- The run folder is locked by `flock`. The lock is released when the process ends, whatever the reason. Windows has no such lock, so a
+  warning is shown there.
+- The image cache is written under a temporary name, and renamed when it is complete and has its checksums. The next process removes the
+  files that a killed process left behind.
+- Images that cannot be read are all named in one message, and training is refused. With `on_bad_image=skip` they are left out instead, and
+  listed in `skipped.json`.
+- Nothing in a run folder is unpickled, and no setting reaches a shell.
+- If a loss or a gradient is not finite, the step stops before any weight is updated. The step is then evaluated again without its updates,
+  tensor by tensor, and the first tensor that is not finite is named.
 
-## Tried
+## How it was tested
 
-`python -m benchmarks.faults` ({minutes} minutes on two shared CPU cores; seeded; all numbers are in `benchmarks/faults.json`) said:
+The following table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All random choices
+are seeded, and all numbers are in `benchmarks/faults.json`.
 
 {table}
 
-What is compared after each resume: every tensor of the last checkpoint (but the seconds), `codes.npy`, `metrics.json` (but seconds and
-speed) and `history.csv`. At most {repeated} steps had to be taken again, with a checkpoint every {between} steps.
+After each resume, the following results were compared: every tensor of the last checkpoint except the seconds, `codes.npy`, `metrics.json`
+except the seconds and the speed, and `history.csv`. At most {repeated} steps had to be repeated, with a checkpoint every {between} steps.
 
-The files, kind by kind ("read": as the image it is; "refused": with a message that names the file; "before": the checkpoint before was
-used; "left out": not taken for an image):
+The next table shows the files by kind. A file was *read* (as the image that it is), *refused* (with a message that names it), or *left out*
+(because it was not taken for an image). *Before* means that the checkpoint before the damaged one was used.
 
 | kind | inputs | outcome |
 |---|---:|---|
 {kinds}
 
-Not promised: the same bits on another machine or with another version of TensorFlow. After a power cut, when the disk may lack what the
-system had promised to write, the checksums find the damage, and the checkpoint before is used.
+Two things are not promised. On another machine, or with another version of TensorFlow, the bits may differ. After a power cut, the disk may
+lack data that the system had reported as written; in this case the checksums reveal the damage, and the previous checkpoint is used.
 """
 
 
 def page(results: dict[str, Any]) -> str:
-    """The page of the book."""
+    """Return the text of the page ``book/robustness.md``."""
     kinds = "\n".join(
         f"| {kind} | {found['inputs']} | {', '.join(f'{number} {word}' for word, number in found['outcomes'].items())} |"
         for kind, found in results["files"]["by_kind"].items()

@@ -1,9 +1,9 @@
-"""Is a step's cost independent of the number of codes? Row-wise Adam against TensorFlow's dense one.
+"""Measure whether the cost of a training step depends on the number of codes, with row-wise Adam and with TensorFlow's dense Adam.
 
     python -m benchmarks.flat
 
-For each number N of codes a process of its own trains the default decoder on made-up images, with a table of N codes of which each
-batch uses some at random. The sizes of row-wise Adam run in turn, so that a change in the machine's speed falls on both.
+For each number N of codes a separate process trains the default decoder on random images, with a table of N codes from which each batch
+draws rows at random. The processes take turns, so a change in the speed of the machine affects them all alike.
 """
 
 import json
@@ -15,14 +15,14 @@ import numpy as np
 from benchmarks.turns import Row, answer, ratio, take_turns
 
 SIZES = (2_000, 202_599, 2_000_000)
-MOST_DENSE = 202_599  # a dense step over two million codes would take a second
+MAX_DENSE = 202_599  # a dense step with two million codes would take a second
 NUM_DIMS, BATCH_SIZE, IMAGE_SIZE = 100, 64, 64
 CODES_PER_BLOCK = 4096
 ROUNDS, STEPS = 7, 8
 
 
 def build_step(num_codes: int, optimizer_name: str, with_decoder: bool):
-    """A training step on a table of so many codes: what `glo_lib.training` builds, with images made in the graph."""
+    """Build a training step with a table of ``num_codes`` codes, like `glo_lib.training`, but with random images made in the graph."""
     from glo_lib.codes import RowwiseAdam, large_zeros
     from glo_lib.decoder import decoder, num_filters_for
     from glo_lib.graph.backend import tf
@@ -44,7 +44,7 @@ def build_step(num_codes: int, optimizer_name: str, with_decoder: bool):
 
 
 def serve(num_codes: int, optimizer_name: str, with_decoder: bool) -> None:
-    """In a process of its own: steps with a table of so many codes."""
+    """Serve training steps with a table of ``num_codes`` codes; this runs in a separate process."""
     from glo_lib.graph.backend import tf
 
     v1 = tf.compat.v1
@@ -54,7 +54,7 @@ def serve(num_codes: int, optimizer_name: str, with_decoder: bool) -> None:
         assign = v1.scatter_update(v1.global_variables("codes")[0], rows, values)
         with v1.Session() as session:
             session.run(v1.global_variables_initializer())
-            for start in range(0, num_codes, CODES_PER_BLOCK):  # as training starts its table: never a second one of that size
+            for start in range(0, num_codes, CODES_PER_BLOCK):  # as in training, so there is never a second table of this size
                 block = np.arange(start, min(start + CODES_PER_BLOCK, num_codes))
                 session.run(assign.op, {rows: block, values: np.random.default_rng(start).standard_normal((len(block), NUM_DIMS))})
 
@@ -66,9 +66,9 @@ def serve(num_codes: int, optimizer_name: str, with_decoder: bool) -> None:
 
 
 def run() -> list[Row]:
-    """Print the table by number of codes, and return the lines that all benchmarks share."""
+    """Print a table by number of codes, and return the rows of the common table."""
     columns = {"whole step, ms": ("rowwise", True), "codes alone, ms": ("rowwise", False), "dense Adam, ms": ("dense", False)}
-    cases = [(size, *column) for column in columns.values() for size in SIZES if column[0] == "rowwise" or size <= MOST_DENSE]
+    cases = [(size, *column) for column in columns.values() for size in SIZES if column[0] == "rowwise" or size <= MAX_DENSE]
     turns = take_turns({case: ["benchmarks.flat", json.dumps(case)] for case in cases}, dict.fromkeys(cases, STEPS), ROUNDS)
     seconds = {case: [turn.seconds for turn in turns[case]] for case in cases}
     milliseconds = {case: f"{1000 * statistics.median(seconds[case]):.2f}" for case in cases}

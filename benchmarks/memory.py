@@ -1,9 +1,9 @@
-"""How much memory does a run over as many images as CelebA has take, at 128 pixels?
+"""Measure the memory of a run with as many images as CelebA, at 128 pixels.
 
     python -m benchmarks.memory
 
-A file of 10 GB stands in for the decoded images (faces drawn once and repeated); everything else is the run itself: principal
-components, codes, training steps, metrics and figures.
+A file of 10 GB takes the place of the decoded images (a few faces, repeated with noise). Everything else is as in any run: principal
+components, latent codes, training steps, metrics and figures.
 """
 
 import json
@@ -20,8 +20,8 @@ DRAWN = 64
 TRAINING_SECONDS = 20
 
 
-def stand_in(folder: Path) -> None:
-    """As many files as CelebA has, empty, and the file that would be the cache of their images."""
+def write_substitute_images(folder: Path) -> None:
+    """Write as many empty files as CelebA has images, and the file that takes the place of the cache of their decoded images."""
     import numpy as np
 
     from glo_lib.faces import draw_face, sample_factors
@@ -40,11 +40,13 @@ def stand_in(folder: Path) -> None:
     with open(folder / "images.uint8", "wb") as file:
         for start in range(0, NUM_IMAGES, 512):
             faces = np.stack(drawn)[rng.integers(0, DRAWN, min(512, NUM_IMAGES - start))]
-            (faces ^ np.roll(noise, start)[: faces.size].reshape(faces.shape)).tofile(file)  # no two alike: as many components as there are
+            (faces ^ np.roll(noise, start)[: faces.size].reshape(faces.shape)).tofile(
+                file
+            )  # noise makes all images different, so that the PCA does not have too few components
 
 
 def train(folder: str) -> None:
-    """Train on the stand-in and print the peak of this process's resident memory, in megabytes."""
+    """Train on these images; print the peak of this process's resident memory, in megabytes, and the number of steps."""
     from glo_lib import training
     from glo_lib.images.store import DecodedImages
     from glo_lib.runs import run
@@ -63,9 +65,9 @@ def train(folder: str) -> None:
 
 
 def run() -> list[Row]:
-    """Measure."""
+    """Measure the peak memory."""
     with tempfile.TemporaryDirectory() as name:
-        stand_in(Path(name))
+        write_substitute_images(Path(name))
         output = subprocess.run([sys.executable, "-m", "benchmarks.memory", name], stdout=subprocess.PIPE, text=True, check=True).stdout
         peak, steps = json.loads(output.splitlines()[-1])
         return [Row(f"peak memory, N = {NUM_IMAGES:,} at {IMAGE_SIZE} pixels, {steps:.0f} steps and metrics", peak, "MB", "below 3,000")]

@@ -1,12 +1,12 @@
-"""Do the unit tests notice when the library is wrong? Changes of one place each, and how many of them make a test fail.
+"""Measure whether the unit tests notice faults of the library: change one place at a time, and count the changes that make a test fail.
 
-    python -m benchmarks.mutants --out before.json                   draw 100 changes with a seed, and try each
-    python -m benchmarks.mutants --out after.json --like before.json    the same changes again, for instance after tests were pruned
+    python -m benchmarks.mutants --out before.json                   draw 100 changes by a seed, and try each
+    python -m benchmarks.mutants --out after.json --like before.json    try the same changes again, for instance after tests were pruned
 
 A change (mutant) flips a comparison, changes a constant, drops an argument, or deletes a statement. One run of all unit tests under
-``coverage`` finds which tests execute which line; a mutant is tried by the tests of its own module first and then by all others that
-execute its line (for lines that run when a module is imported: all that execute the module), until one fails. A test run that does not end
-within the time limit counts as a failure. The browser tests and the checks of the committed notebooks take no part.
+``coverage`` finds which tests execute which line. For each mutant the tests of its own module run first, then all others that execute its
+line (or its module, if the line runs at import), until one fails. A test run that exceeds the time limit counts as a failure. The browser
+tests and the checks of the committed notebooks are left out.
 """
 
 import argparse
@@ -32,19 +32,19 @@ FLIPPED = {
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
 }  # fmt: skip
 LEFT_OUT = ("tests/test_browser.py", "tests/test_book.py")
-TIME_LIMIT = 240  # seconds of one test run
+TIME_LIMIT = 1200  # seconds of one test run
 
 
 class Mutant(NamedTuple):
-    """A change of one place.
+    """A change of one place in the library.
 
     Attributes:
         file: path below the root of the repository.
         kind: one of `KINDS`.
-        number: which of the places of this kind in the file.
-        line: where it is.
-        before: the code as it is.
-        after: the code as it is changed.
+        number: index of the place among those of its kind in the file.
+        line: line number of the place.
+        before: the original code.
+        after: the changed code.
     """
 
     file: str
@@ -56,7 +56,7 @@ class Mutant(NamedTuple):
 
 
 def places(tree: ast.Module, kind: str) -> Iterator[tuple[ast.AST, ast.AST, str, Any]]:
-    """Places of a kind: (node, holder, field of the holder, position in the field)."""
+    """Yield the places of a kind as (node, holder, field of the holder, position in the field)."""
     docstrings = {
         id(node.body[0])
         for node in ast.walk(tree)
@@ -76,13 +76,13 @@ def _is_place(node: ast.AST, holder: ast.AST, kind: str) -> bool:
         return isinstance(node, ast.Compare) and type(node.ops[0]) in FLIPPED
     if kind == "constant":
         return isinstance(node, ast.Constant) and type(node.value) in (int, float, bool)
-    if kind == "argument":  # of any call but that of an exception, whose words are another matter
+    if kind == "argument":  # of any call except the call of a raised exception, because messages are not mutated
         return isinstance(node, ast.Call) and bool(node.args or node.keywords) and not isinstance(holder, ast.Raise)
     return isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Raise | ast.Return | ast.If)
 
 
 def changed(node: ast.AST, kind: str) -> ast.AST:
-    """The node that takes the place of another."""
+    """Return the node that replaces another."""
     new = copy.deepcopy(node)
     if kind == "comparison":
         new.ops[0] = FLIPPED[type(new.ops[0])]()
@@ -96,7 +96,7 @@ def changed(node: ast.AST, kind: str) -> ast.AST:
 
 
 def mutate(source: str, kind: str, number: int) -> tuple[str, int, str, str]:
-    """The source with one place changed; its line, and the code there before and after."""
+    """Change one place; return the changed source, the line of the place, and the code there before and after."""
     tree = ast.parse(source)
     node, holder, field, position = list(places(tree, kind))[number]
     new = changed(node, kind)
@@ -109,7 +109,7 @@ def mutate(source: str, kind: str, number: int) -> tuple[str, int, str, str]:
 
 
 def draw(how_many: int, seed: int) -> list[Mutant]:
-    """Draw mutants: a kind in turn, then any place of that kind in the library, each with the same chance."""
+    """Draw mutants: the kinds take turns, and within a kind all places in the library have the same probability."""
     files = sorted(path for path in (ROOT / "glo_lib").rglob("*.py"))
     sources = {str(path.relative_to(ROOT)): path.read_text() for path in files}
     all_places = {
@@ -126,7 +126,7 @@ def draw(how_many: int, seed: int) -> list[Mutant]:
 
 
 def covered_lines(work: Path) -> dict[str, dict[int, set[str]]]:
-    """Run all unit tests once; for each file, the tests that execute each line ("" for what runs on import)."""
+    """Run all unit tests once; return for each file the tests that execute each line ("" for lines that run at import)."""
     (work / "coveragerc").write_text("[run]\nbranch = true\nsource = glo_lib\ndynamic_context = test_function\n")
     left_out = [f"--ignore={path}" for path in LEFT_OUT]
     command = [sys.executable, "-m", "coverage", "run", f"--rcfile={work}/coveragerc", f"--data-file={work}/coverage"]
@@ -148,37 +148,31 @@ def covered_lines(work: Path) -> dict[str, dict[int, set[str]]]:
     return lines
 
 
-def test_files(mutant: Mutant, lines: dict[str, dict[int, set[str]]]) -> list[str]:
-    """Test files that may notice the mutant: that of its own module first."""
+def tests_of(mutant: Mutant, lines: dict[str, dict[int, set[str]]]) -> list[str]:
+    """Return the tests that may notice the mutant: those of its own module, its doctests, then all others that execute its line."""
     of_file = lines.get(mutant.file, {})
-    contexts = of_file.get(mutant.line, set())
-    if not contexts - {""}:  # runs on import, or never
-        contexts = set().union(*of_file.values()) if of_file else set()
-    paths = {path for path in (ROOT / "tests").rglob("test_*.py") if str(path.relative_to(ROOT)) not in LEFT_OUT}
-    touched = [path for path in paths if _dotted(path) in {_context_module(name) for name in contexts if name}]
+    contexts = of_file.get(mutant.line, set()) - {""}
+    if not contexts:  # the line runs at import, in a fixture, or never
+        contexts = set().union(*of_file.values()) - {""} if of_file else set()
     own = Path("tests", *Path(mutant.file).parts[1:-1], f"test_{Path(mutant.file).stem}.py")
-    others = sorted(str(path.relative_to(ROOT)) for path in touched if path != ROOT / own)
+    others = sorted(test for test in map(_node_of, contexts) if (ROOT / test.split("::")[0]).exists() and not test.startswith(str(own)))
     return [*([str(own)] if (ROOT / own).exists() else []), mutant.file, *others]
 
 
-def _dotted(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
-def _context_module(context: str) -> str:
-    """Module of a context such as ``tests.runs.test_folder.test_name`` or ``tests.test_config.TestThing.test_name``."""
+def _node_of(context: str) -> str:
+    """Return the pytest address of a context such as ``tests.runs.test_folder.test_name``."""
     parts = context.split(".")
     end = next((number for number, part in enumerate(parts) if part.startswith("test_")), len(parts) - 1)
-    return ".".join(parts[: end + 1])
+    return "::".join(["/".join(parts[: end + 1]) + ".py", *parts[end + 1 : end + 2]])
 
 
-def try_mutant(mutant: Mutant, files: list[str], folder: Path) -> dict[str, Any]:
-    """Change the place in a copy of the repository, and run the tests until one fails."""
+def try_mutant(mutant: Mutant, tests: list[str], folder: Path) -> dict[str, Any]:
+    """Apply the mutant in a copy of the repository, and run the tests until one fails."""
     target = folder / mutant.file
     source = (ROOT / mutant.file).read_text()
     target.write_text(mutate(source, mutant.kind, mutant.number)[0])
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
     try:
         result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT)
         failed = [line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -190,7 +184,7 @@ def try_mutant(mutant: Mutant, files: list[str], folder: Path) -> dict[str, Any]
 
 
 def main() -> None:
-    """Draw or read the mutants, try each, and write and print what came of them."""
+    """Draw or read the mutants, try each, then write and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--like", type=Path, help="results whose mutants are tried again")
@@ -214,7 +208,7 @@ def main() -> None:
         def attempt(mutant: Mutant) -> dict[str, Any]:
             folder = free.pop()
             try:
-                outcome = try_mutant(mutant, test_files(mutant, lines), folder)
+                outcome = try_mutant(mutant, tests_of(mutant, lines), folder)
             finally:
                 free.append(folder)
             print(

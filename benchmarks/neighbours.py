@@ -1,8 +1,7 @@
-"""Time and memory of the search for nearest neighbours among as many images as CelebA has.
+"""Measure the time and memory of a search for nearest neighbours among as many images as CelebA has.
 
-``python -m benchmarks.neighbours`` writes a stand-in file of 202,599 random images of 64x64 (2.5 GB, in the folder for temporary files),
-searches it for 25 queries, and removes it. "Own memory" leaves out what the
-system maps of files for the program, its libraries above all.
+``python -m benchmarks.neighbours`` writes a file of 202,599 random images of 64x64 pixels (2.5 GB, in the folder for temporary files),
+searches it for the neighbours of 25 queries, and removes it. "Own memory" excludes files that are mapped into memory, such as libraries.
 """
 
 import tempfile
@@ -20,37 +19,38 @@ QUERIES = 25
 
 
 def main() -> None:
+    """Search, check the result, and print the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.uint8"
-        _write(path)
+        _write_random_images(path)
         images = StoredImages(path, SHAPE)
         rows = np.linspace(0, SHAPE[0] - 1, QUERIES).astype(int)
         queries = images[rows] / np.float32(127.5) - 1 + np.float32(0.05)
-        with _Watch() as watch:
+        with _ResourceMonitor() as monitor:
             index, _ = nearest_neighbours(queries, images, 3)
         assert (index[:, 0] == rows).all()
-        print(f"{watch.seconds:.1f} s ({watch.cpu_seconds:.1f} s of both cores added)")
-        print(f"peak own memory {watch.peak['RssAnon']:,} MB, with mapped files {watch.peak['VmRSS']:,} MB")
+        print(f"{monitor.seconds:.1f} s ({monitor.cpu_seconds:.1f} s of both cores added)")
+        print(f"peak own memory {monitor.peak['RssAnon']:,} MB, with mapped files {monitor.peak['VmRSS']:,} MB")
 
 
-def _write(path: Path) -> None:
+def _write_random_images(path: Path) -> None:
     numbers = np.random.default_rng(0)
     with open(path, "wb") as file:
         for start in range(0, SHAPE[0], 4096):
             numbers.integers(0, 256, (min(4096, SHAPE[0] - start), *SHAPE[1:]), dtype=np.uint8).tofile(file)
 
 
-class _Watch:
-    """Seconds, and peak memory in MB as /proc says it, looked at a hundred times a second."""
+class _ResourceMonitor:
+    """Measure seconds, CPU seconds and peak memory in MB. The memory is read from /proc a hundred times a second."""
 
     def __enter__(self):
         self.peak = {"RssAnon": 0, "VmRSS": 0}
         self._stop, self._began, self._cpu_began = threading.Event(), time.perf_counter(), time.process_time()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample_memory, daemon=True)
         self._thread.start()
         return self
 
-    def _look(self) -> None:
+    def _sample_memory(self) -> None:
         while not self._stop.wait(0.01):
             for line in Path("/proc/self/status").read_text().splitlines():
                 name, _, value = line.partition(":")

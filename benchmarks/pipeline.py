@@ -1,8 +1,8 @@
-"""Is the input pipeline fast enough? First epoch, later epochs, waiting, start-up, listing.
+"""Measure the speed of the input pipeline: the first epoch, later epochs, the share of a step spent waiting, start-up and listing.
 
     python -m benchmarks.pipeline
 
-The files are JPEGs of 178x218 pixels, as CelebA's; every program that is compared reads the same ones, in turns.
+The files are JPEG files of 178x218 pixels, like those of CelebA. All compared programs read the same files, in turns.
 """
 
 import itertools
@@ -20,12 +20,12 @@ from benchmarks.turns import Row, answer, ratio, take_turns
 
 DRAWN, FILES, IMAGE_SIZE, ROUNDS = 256, 8192, 64, 6
 LISTED = 202_599
-BATCH_SIZES = (128, 32)  # that of the wide decoder in benchmarks/throughput.py, and the default
+BATCH_SIZES = (128, 32)  # of the wide decoder in benchmarks/throughput.py, and the default
 TRACED_STEPS = 300
 
 
 def write_files(folder: Path) -> None:
-    """Faces, each in several copies: decoding does not know that it has seen them before."""
+    """Write faces, each in several copies; copies take as long to decode as different images."""
     from glo_lib.faces import write_faces
 
     write_faces(folder / "drawn", DRAWN)
@@ -36,12 +36,12 @@ def write_files(folder: Path) -> None:
 
 
 def serve_bare(folder: str) -> None:
-    """Read, decode and crop, and resize files with nothing but TensorFlow's operations, on all cores.
+    """Read, decode, crop and resize files with TensorFlow's operations alone, on all cores.
 
-    Each turn has a stream of its own, that ends with it: an endless one would fill its buffers in the turn of the next program.
+    Each turn has a dataset of its own, because an endless one would fill its buffers during the turn of the next program.
     """
     from glo_lib.graph.backend import tf
-    from glo_lib.images.decode import without_autotuning  # else the end of a stream may wait for seconds
+    from glo_lib.images.decode import without_autotuning  # with autotuning the end of a dataset can take seconds
 
     v1 = tf.compat.v1
     names = sorted(map(str, Path(folder).iterdir()))
@@ -69,7 +69,7 @@ def serve_bare(folder: str) -> None:
 
 
 def serve_first_epoch(folder: str) -> None:
-    """What `decode_images` does when there is no cache yet: everything, from the list of files to the checked file of images."""
+    """Call `decode_images` without a cache, which includes everything from the list of files to the file of images with its checksums."""
     from glo_lib.inputs import decode_images
 
     names = sorted(map(str, Path(folder).iterdir()))
@@ -83,7 +83,7 @@ def serve_first_epoch(folder: str) -> None:
 
 
 def serve_cached(folder: str, batch_size: str) -> None:
-    """Batches from the cache, as training takes them."""
+    """Read batches from the cache, as training does."""
     from glo_lib.graph.backend import tf
     from glo_lib.inputs import decode_images, get_inputs_dataset
 
@@ -100,7 +100,7 @@ def serve_cached(folder: str, batch_size: str) -> None:
 
 
 def wait_for_input(folder: str) -> None:
-    """Print the share of a default training step that passes in the operation which fetches the batch, from traces of single steps."""
+    """Trace steps of the default training and print the share of a step that is spent in the operation that fetches the batch."""
     from glo_lib import training
     from glo_lib.graph.backend import tf
 
@@ -126,7 +126,7 @@ def wait_for_input(folder: str) -> None:
 
 
 def first_step(began: str) -> None:
-    """Print the seconds from ``began`` (when this program was started) to the end of the first step of the default training."""
+    """Print the seconds from ``began``, when this program was started, to the end of the first step of the default training."""
     from glo_lib.training import TrainConfig, train
 
     def first(*_) -> None:
@@ -138,7 +138,7 @@ def first_step(began: str) -> None:
 
 
 def seconds_to_list(folder: Path) -> float:
-    """Seconds in which `list_images` finds as many files as CelebA has."""
+    """Return the seconds that `list_images` takes for as many files as CelebA has."""
     from glo_lib.inputs import list_images
 
     folder.mkdir()
@@ -150,13 +150,13 @@ def seconds_to_list(folder: Path) -> float:
 
 
 def printed(*arguments: object) -> float:
-    """The number on the last line that this module prints with these arguments."""
+    """Run this module with some arguments and return the number on the last line of its output."""
     command = [sys.executable, "-m", "benchmarks.pipeline", *map(str, arguments)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
 def run() -> list[Row]:
-    """Measure all."""
+    """Measure everything."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder)
@@ -167,7 +167,7 @@ def run() -> list[Row]:
         seconds = {name: [turn.seconds for turn in turns[name]] for name in turns}
         times = {size: ratio(seconds["first_epoch"], seconds[f"cached {size}"]) for size in BATCH_SIZES}
         speeds = {name: 1 / statistics.median(seconds[name]) for name in seconds}
-        printed("first_step", time.time())  # draws and decodes the embedded faces, where that was not done before
+        printed("first_step", time.time())  # draws and decodes the embedded faces if this has not been done before
         return [
             Row("bare decode_and_crop_jpeg and resize", speeds["bare"], "images/s"),
             Row("first epoch", speeds["first_epoch"], "images/s"),

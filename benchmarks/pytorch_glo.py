@@ -1,10 +1,10 @@
-"""GLO in PyTorch, in its usual idiom, to compare our training step with.
+"""GLO in idiomatic PyTorch, as a baseline for our training step.
 
     python -m benchmarks.throughput
 
-The model is the one of the public PyTorch implementations: transposed convolutions of 512-256-128-64 filters with 4x4 kernels, batch
-normalization, Lap1 loss of three levels, plain SGD on decoder and codes, images in memory and served by a `DataLoader`. Nothing
-is done to slow it down or to speed it up. It needs the extra ``bench``, which brings PyTorch.
+The model is that of the public PyTorch implementations: transposed convolutions of 512-256-128-64 filters with 4x4 kernels, batch
+normalization, Lap1 loss of three levels, plain SGD on decoder and codes, and images in memory that a `DataLoader` serves. Nothing is done
+to slow it down or to speed it up. It needs the extra ``bench``, which installs PyTorch.
 """
 
 import sys
@@ -36,7 +36,7 @@ class IndexedImages(Dataset):
 
 
 class Decoder(nn.Module):
-    """(batch, d) to (batch, 3, size, size)."""
+    """Decoder from codes (batch, d) to images (batch, 3, size, size)."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class Lap1Loss(nn.Module):
 
 
 class Training:
-    """The loop; `steps` takes so many steps of it."""
+    """The training loop; `steps` takes a number of steps of it."""
 
     def __init__(self, images: np.ndarray, seed: int = 0):
         torch.manual_seed(seed)
@@ -106,13 +106,13 @@ class Training:
 
 
 def serve(num_images: int) -> None:
-    """Steps on images of noise."""
+    """Serve training steps on images of noise."""
     images = np.random.default_rng(0).uniform(-1, 1, (num_images, 64, 64, 3)).astype(np.float32)
     answer(Training(images).steps)
 
 
 def serve_product(size: int) -> None:
-    """Products of two matrices."""
+    """Serve products of two matrices."""
     matrix = torch.randn(size, size)
 
     def products(number: int) -> None:

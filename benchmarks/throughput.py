@@ -1,10 +1,10 @@
-"""Images per second of a training step, ours and PyTorch's, against what the machine's matrix product can do.
+"""Measure the images per second of our training step and of PyTorch's, and compare both with the speed of a matrix product.
 
     python -m benchmarks.throughput
 
-Both train the same decoder (512-256-128-64 filters, kernel 4, 64 pixels) with the same batch (128) and the Lap1 loss of three levels.
-Ours is the graph of `glo_lib.training`: images from the cache, Adam for the decoder, row-wise Adam for the codes; PyTorch's is the
-plain loop of `benchmarks.pytorch_glo`, with SGD. The programs take turns, step by step.
+Both train the same decoder (512-256-128-64 filters, kernel size 4, 64 pixels) with the same batch size (128) and the Lap1 loss of three
+levels. Ours is the graph of `glo_lib.training`, with images from the cache, Adam for the decoder and row-wise Adam for the codes. PyTorch's
+is the plain loop of `benchmarks.pytorch_glo`, with SGD. The programs take turns, a few steps at a time.
 """
 
 import functools
@@ -22,12 +22,12 @@ NUM_FILTERS, KERNEL_SIZE, BATCH_SIZE, IMAGE_SIZE, NUM_DIMS, LEVELS = (512, 256, 
 NUM_IMAGES = 2048
 ROUNDS, STEPS, PRODUCTS = 9, 3, 10
 MATRIX = 2048
-HALF = "product, bfloat16"
-PASSES = 3  # forward, gradient for the maps, gradient for the kernels: each takes as many operations
+BFLOAT16_PRODUCT = "product, bfloat16"
+PASSES = 3  # forward, gradient for the feature maps, gradient for the kernels; each takes the same number of operations
 
 
 def build(precision: str, loss: str, gpus: int, folder: str):
-    """The training graph on images of noise: the operations of a step, and the session's configuration."""
+    """Build the training graph with images of noise; return the operations of a step and the configuration of the session."""
     from glo_lib import training
     from glo_lib.graph.devices import choose_devices
     from glo_lib.images.store import DecodedImages
@@ -48,7 +48,7 @@ def build(precision: str, loss: str, gpus: int, folder: str):
         gpus=gpus,
         loss=loss,
         precision=precision,
-        average_decay=0,  # PyTorch's loop makes no average of the weights either
+        average_decay=0,  # because the loop in PyTorch keeps no moving average of the weights
     )
     images = DecodedImages(path, NUM_IMAGES, IMAGE_SIZE, ("",) * NUM_IMAGES)
     run = Run(Path(folder), config, None, Progress(0, 0.0))
@@ -59,7 +59,7 @@ def build(precision: str, loss: str, gpus: int, folder: str):
 
 
 def serve_ours(precision: str, loss: str, gpus: str) -> None:
-    """Steps of the training graph."""
+    """Serve steps of the training graph."""
     from glo_lib.graph.backend import tf
 
     with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default():
@@ -75,7 +75,7 @@ def serve_ours(precision: str, loss: str, gpus: str) -> None:
 
 
 def serve_product(precision: str) -> None:
-    """Products of two large matrices: the most that dense layers could do."""
+    """Serve products of two large matrices, whose speed is an upper bound for dense layers."""
     from glo_lib.graph.backend import tf
 
     v1 = tf.compat.v1
@@ -92,7 +92,7 @@ def serve_product(precision: str) -> None:
 
 
 def gigaflops_per_image() -> float:
-    """Floating-point operations of a training step, per image, read from the graph of the decoder."""
+    """Return the floating-point operations (in 10^9) of a training step per image, read from the graph of the decoder."""
     from glo_lib.decoder import decoder
     from glo_lib.graph.backend import tf
     from glo_lib.graph.costs import layer_costs
@@ -103,15 +103,16 @@ def gigaflops_per_image() -> float:
 
 
 def rows(results: dict[str, list[Measurement]]) -> list[Row]:
-    """The lines of the table, from the seconds of each round."""
+    """Return the rows of the table, computed from the seconds of each round."""
     seconds = {name: [turn.seconds for turn in turns] for name, turns in results.items()}
     per_image, product = gigaflops_per_image(), 2 * MATRIX**3 / 1e9
     ceilings = {name: product / statistics.median(seconds[name]) for name in results if name.startswith("product")}
-    of_float32 = max(value for name, value in ceilings.items() if name != HALF)
+    of_float32 = max(value for name, value in ceilings.items() if name != BFLOAT16_PRODUCT)
     lines = [Row(f"{name.replace('product', 'matrix product')}", value, "GFLOP/s") for name, value in ceilings.items()]
     for name in (name for name in results if name not in ceilings):
         speed = BATCH_SIZE / statistics.median(seconds[name])
-        ceiling = ceilings.get(HALF, of_float32) if "auto" in name else of_float32  # auto is bfloat16 where there are units for it
+        # The precision "auto" is bfloat16 if the processor has units for it.
+        ceiling = ceilings.get(BFLOAT16_PRODUCT, of_float32) if "auto" in name else of_float32
         lines.append(Row(f"training step, {name}", speed, "images/s"))
         lines.append(Row(f"training step, {name}", speed * per_image, "GFLOP/s"))
         lines.append(Row(f"training step, {name}: share of the matrix product", speed * per_image / ceiling, "", "1"))
@@ -123,10 +124,10 @@ def rows(results: dict[str, list[Measurement]]) -> list[Row]:
 
 
 def run() -> list[Row]:
-    """Measure all, in turns."""
+    """Measure all programs, which take turns."""
     from glo_lib.graph.devices import has_bfloat16_units
 
-    # The machine's speed changes within a round: what is compared with each other stands side by side.
+    # Programs that are compared run one after the other, because the speed of the machine changes within a round.
     ours, theirs = "benchmarks.throughput", "benchmarks.pytorch_glo"
     commands = {
         "product": [ours, "product", "float32"],
@@ -135,11 +136,11 @@ def run() -> list[Row]:
         "ours float32, Lap1": [ours, "ours", "float32", "lap1", 1],
         "PyTorch, Lap1": [theirs, "train", NUM_IMAGES],
         "ours auto, Lap1": [ours, "ours", "auto", "lap1", 1],
-        HALF: [ours, "product", "bfloat16"],
+        BFLOAT16_PRODUCT: [ours, "product", "bfloat16"],
         "product, PyTorch": [theirs, "product", MATRIX],
     }
     if not has_bfloat16_units():
-        del commands[HALF]
+        del commands[BFLOAT16_PRODUCT]
     if not importlib.util.find_spec("torch"):
         commands = {name: command for name, command in commands.items() if command[0] != theirs}
         print("PyTorch is not installed (pip install -e '.[bench]'): it is left out", file=sys.stderr)

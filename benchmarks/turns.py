@@ -1,4 +1,4 @@
-"""Programs that are measured side by side take turns: a change in the machine's speed then falls on all of them."""
+"""Measure several programs in turns, so that a change in the speed of the machine affects all of them equally."""
 
 import contextlib
 import io
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of the table.
+    """A line of the table of results.
 
     Attributes:
         name: what was measured.
-        value: the number.
+        value: the measured number.
         unit: its unit; empty for a ratio.
-        target: what it should be, in words; empty where there is none.
+        target: the range in which the number should be, in words; empty if there is none.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Row(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One turn of one program.
+    """The measurement of one turn of one program.
 
     Attributes:
-        seconds: per unit of work.
-        resident_mb: memory of the process at the end of the turn.
-        anonymous_mb: the part of it that is not a file's.
+        seconds: seconds per unit of work.
+        resident_mb: resident memory of the process at the end of the turn, in megabytes.
+        anonymous_mb: the part of it that does not belong to a file, in megabytes.
     """
 
     seconds: float
@@ -46,15 +46,18 @@ class Measurement(NamedTuple):
 
 
 def take_turns(commands: dict[str, list[str]], work: dict[str, int], rounds: int) -> dict[str, list[Measurement]]:
-    """Start each module with its arguments as a process of its own; give each its work in turn, round by round.
+    """Start each module as a process of its own and give the processes their work in turn.
 
     Args:
-        commands: ``[module, argument, ...]`` by name; the module answers as `answer` does.
-        work: units of work per turn, by name. A first turn, of two units, warms up and is not counted.
-        rounds: how often each has its turn.
+        commands: ``[module, argument, ...]`` by name; the module has to call `answer`.
+        work: units of work per turn, by name. A first turn of two units is a warm-up and is not counted.
+        rounds: number of turns of each process.
 
     Returns:
-        By name, one measurement per round.
+        One measurement per round, by name.
+
+    Raises:
+        RuntimeError: a process has ended.
     """
     servers = {
         name: subprocess.Popen(
@@ -83,12 +86,12 @@ def take_turns(commands: dict[str, list[str]], work: dict[str, int], rounds: int
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """Median over the rounds: what changes the machine's speed falls on both parts of a round."""
+    """Return the median of the ratios of all rounds; a change in the speed of the machine affects both measurements of a round."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def answer(do: Callable[[int], None]) -> None:
-    """In the process: for each number read, do so much work; print the seconds it took and the memory now held."""
+    """Serve `take_turns`: for each number on the standard input, do so many units of work and print the seconds and the memory."""
     for line in sys.stdin:
         began = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
@@ -97,7 +100,7 @@ def answer(do: Callable[[int], None]) -> None:
 
 
 def memory_megabytes(pid: int | str = "self") -> tuple[float, float]:
-    """Resident memory of a process, and of that what belongs to no file (Linux; elsewhere zeros)."""
+    """Return the resident memory of a process and the part of it that belongs to no file, in megabytes (zeros except on Linux)."""
     try:
         with open(f"/proc/{pid}/status") as file:
             lines = dict(line.split(":", 1) for line in file if ":" in line)

@@ -15,27 +15,36 @@ EPILOG = """\
 Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
 COLUMNS = 10
-MAX_SAMPLES = 10_000  # a picture of more would have hundreds of megapixels
-HIDDEN_PRIOR_WEIGHT = 0.003  # keeps the hidden half near what was learned (chapter on inference)
+MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
+HIDDEN_PRIOR_WEIGHT = (
+    0.003  # weight of the prior on the codes, so that the filled half looks like the training images (chapter on inference)
+)
 DONE, PARTLY_DONE, REFUSED = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Parse the command line and run one command.
 
     Args:
-        arguments: those after ``python -m glo_lib``; default: the program's own.
+        arguments: what follows ``python -m glo_lib``; default: ``sys.argv[1:]``.
 
     Returns:
-        The exit status.
+        The exit status: `DONE` (0), `PARTLY_DONE` (1) if some image files could not be read, or `REFUSED` (2) if nothing was done and the
+        reason was printed to standard error.
+
+    Raises:
+        SystemExit: after ``--help`` (status 0), or if the arguments cannot be parsed (status 2).
+
+    Example:
+        ``main(["sample", "--run", "my_run", "--out", "samples.png"])``
     """
     options = _parser().parse_args(arguments)
-    # TensorFlow takes seconds to import: --help and wrong options need not wait for it.
+    # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
 
     try:
-        if options.command is not _export:  # which looks closer: a folder may be replaced only if it is an export itself
-            _check_out(options.out)
+        if options.command is not _export:  # export does its own check: it replaces a folder only if the folder is an earlier export
+            _check_png_path(options.out)
             check_free(options.out, options.force)
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
@@ -93,8 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, function: Callable[[argparse.Namespace], int], meaning: str, out: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".", epilog=EPILOG.splitlines()[1])
+def _command(commands, name: str, function: Callable[[argparse.Namespace], int], description: str, out: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=description, description=description[0].upper() + description[1:] + ".", epilog=EPILOG.splitlines()[1]
+    )
     command.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
     command.add_argument("--out", type=Path, default=Path(out), help="what to write (default: %(default)s)")
     command.add_argument("--force", action="store_true", help="replace what is there already")
@@ -149,14 +160,14 @@ def _encode(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     mask = half_mask(model.config.image_size, options.hide) if options.hide else np.ones([model.config.image_size] * 2)
     weight = HIDDEN_PRIOR_WEIGHT if options.hide else 0.0
-    found = encode(model, unseen.images, regression, mask, options.restarts, options.steps, seed=options.seed, prior_weight=weight)
-    print(found.report())
-    rows = [unseen.images, np.uint8(unseen.images * mask[..., None]), inpaint(model, unseen.images, found, mask)] if options.hide else [
-        unseen.images, model.decode(found.codes)
+    encoded = encode(model, unseen.images, regression, mask, options.restarts, options.steps, seed=options.seed, prior_weight=weight)
+    print(encoded.report())
+    rows = [unseen.images, np.uint8(unseen.images * mask[..., None]), inpaint(model, unseen.images, encoded, mask)] if options.hide else [
+        unseen.images, model.decode(encoded.codes)
     ]  # fmt: skip
-    _write_png(options, _in_bands(rows, tile))
+    _write_png(options, _stack_in_bands(rows, tile))
     if options.codes:
-        _write_codes(options, found.codes)
+        _write_codes(options, encoded.codes)
     return PARTLY_DONE if unseen.problems else DONE
 
 
@@ -164,7 +175,7 @@ def _write_codes(options: argparse.Namespace, codes: np.ndarray) -> None:
     from glo_lib.inference.export import check_free
     from glo_lib.system.replace import replacing
 
-    check_free(options.codes, options.force)  # again: finding the codes may have taken minutes
+    check_free(options.codes, options.force)  # a second time, because encoding may have taken minutes
     with replacing(options.codes, several_writers=True) as partial, open(partial, "wb") as file:
         np.save(file, codes, allow_pickle=False)
     print(f"wrote {options.codes}, {codes.shape[0]} codes of {codes.shape[1]} dimensions")
@@ -202,7 +213,7 @@ def _neighbours(options: argparse.Namespace) -> int:
         index, distance = nearest_neighbours(samples, images, options.k)
     unit = "Euclidean distance of codes" if options.space == "codes" else "mean squared difference of pixels in [-1, 1]"
     print(f"nearest training image, {unit}: median {np.median(distance[:, 0]):.4f}, least {distance[:, 0].min():.4f}")
-    _write_png(options, _in_bands([samples, *(images[index[:, number]] for number in range(options.k))], tile))
+    _write_png(options, _stack_in_bands([samples, *(images[index[:, number]] for number in range(options.k))], tile))
     return DONE
 
 
@@ -215,16 +226,16 @@ def _export(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """Rows of images that belong together column by column, ten columns at a time, as one picture."""
+def _stack_in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """Combine rows of images into one picture; images of the same column belong together, and a band holds at most ten columns."""
     from glo_lib.images.pixels import slices, to_bytes
 
-    as_bytes = [to_bytes(row) for row in rows]
+    byte_rows = [to_bytes(row) for row in rows]
     columns = min(COLUMNS, len(rows[0]))
-    return np.concatenate([tile(row[band], columns) for band in slices(len(rows[0]), columns) for row in as_bytes])
+    return np.concatenate([tile(row[band], columns) for band in slices(len(rows[0]), columns) for row in byte_rows])
 
 
-def _check_out(out: Path) -> None:
+def _check_png_path(out: Path) -> None:
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {str(out)!r}; its name must end with .png")
     if out.is_dir():

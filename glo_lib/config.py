@@ -1,7 +1,7 @@
-"""The settings of a training run: what there is to choose, what is allowed, and what follows from what.
+"""The settings of a training run: their meaning, their allowed values, and the defaults that depend on other settings.
 
-This module imports no TensorFlow, so a wrong setting is refused at once. The names of losses, projections, starts and priors stand here;
-the functions behind the names stand in their own modules, and a test compares both.
+This module does not import TensorFlow, so a wrong setting is refused immediately. It lists the names of the losses, projections,
+initialisations and priors; the functions with these names are in other modules, and a test compares the names.
 """
 
 import dataclasses
@@ -17,15 +17,17 @@ PRECISIONS = ("float32", "bfloat16", "auto")
 SCHEDULES = ("cosine", "constant")
 BAD_IMAGE_POLICIES = ("error", "skip")
 MODELS = ("glo", "vae")
-# What may change between two sittings of one run: how long it goes on, and how often it reports.
-# (Which images a run has, the manifest of its folder says, and not the policy that led to them.)
-CHANGEABLE = frozenset({"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"})
+# Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
+# by the manifest of the run folder, so the policy for bad images may change too.
+CHANGEABLE_ON_RESUME = frozenset(
+    {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}
+)
 
-FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; every further one doubles them
+FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; each further one doubles it
 IMAGE_SIZES = (32, 64, 128, 256)
-# The original experiment's widths for 128 pixels; 256 adds a block at the fine end, 32 drops two. Those for 64 are narrower than
-# 256-128-64-32: early on, steps count for more than widths. None is below 32 there: oneDNN normalises maps of 24 channels in bfloat16
-# five times as slowly as maps of 32 (benchmarks/README.md).
+# For 128 pixels these are the widths of the original experiment. 256 pixels have one block more at the fine end, 32 pixels two fewer.
+# The widths for 64 pixels are narrower than 256-128-64-32, because in a short run more steps are worth more than wider layers. They are at
+# least 32, because oneDNN takes five times as long for batch normalisation of 24 channels in bfloat16 as of 32 (benchmarks/README.md).
 NUM_FILTERS = {
     32: (256, 128, 64),
     64: (256, 96, 48, 32),
@@ -35,13 +37,13 @@ NUM_FILTERS = {
 
 
 def num_filters_for(image_size: int) -> tuple[int, ...]:
-    """The decoder's default widths for images of that size.
+    """Return the decoder's default widths (number of filters of each layer but the last) for an image size.
 
     Args:
         image_size: pixels a side: 32, 64, 128 or 256.
 
     Raises:
-        ValueError: any other size.
+        ValueError: the size is not one of these.
 
     Example:
         >>> num_filters_for(128)
@@ -53,7 +55,7 @@ def num_filters_for(image_size: int) -> tuple[int, ...]:
 
 
 def image_size_of(num_filters: Sequence[int]) -> int:
-    """Pixels a side of the images that a decoder of these widths draws.
+    """Return the image size, in pixels a side, of a decoder with these widths.
 
     Example:
         >>> image_size_of((256, 128, 64, 64, 32))
@@ -65,18 +67,20 @@ def image_size_of(num_filters: Sequence[int]) -> int:
 def _setting(
     default: Any, meaning: str, allowed: tuple = (), least: float | None = None, above: float | None = None, most: float | None = None
 ) -> Any:
-    facts = {"meaning": meaning, "allowed": allowed, "least": least, "above": above, "most": most}
-    return dataclasses.field(default=default, metadata=facts)
+    """Return a dataclass field with the meaning and the bounds of a setting: a tuple of values, or numeric bounds."""
+    metadata = {"meaning": meaning, "allowed": allowed, "least": least, "above": above, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run, checked when they are made.
+    """Settings of a training run, which are checked when they are created.
 
-    The defaults train on the embedded faces within five minutes on two CPU cores. `describe` says what each setting means.
+    With the defaults a run on the embedded faces takes less than five minutes on two CPU cores. `describe` returns the meaning of each
+    setting.
 
     Raises:
-        ValueError: a setting that is not allowed; the message says which, what was given and what is allowed.
+        ValueError: a value is not allowed; the message has the name of the setting, the value, and what is allowed.
 
     Example:
         >>> TrainConfig(image_size=128).num_filters
@@ -116,12 +120,12 @@ class TrainConfig:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = _checked(field, getattr(self, field.name))
+            value = _check_value(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
         if self.model == "vae":
-            object.__setattr__(self, "projection", "none")  # its codes are held together by the KL divergence
+            object.__setattr__(self, "projection", "none")  # the KL divergence keeps its codes near the prior
         if image_size_of(self.num_filters) != self.image_size:
             raise ValueError(
                 f"num_filters is {'-'.join(map(str, self.num_filters))}, which draws {image_size_of(self.num_filters)} pixels a side, "
@@ -132,13 +136,13 @@ class TrainConfig:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "TrainConfig":
-        """Settings from a notebook's parameters, whose values may have come as text from a command line.
+        """Create settings from the parameters of a notebook, whose values may be text from a command line.
 
         Args:
-            parameters: names and values; text is read as the setting's own type ("2", "1e-3", "true", "256-128-64-32").
+            parameters: names and values; text is converted to the type of the setting ("2", "1e-3", "true", "256-128-64-32").
 
         Raises:
-            ValueError: a name that is not a setting, or a value that is not allowed.
+            ValueError: a name is not a setting, or a value is not allowed.
 
         Example:
             >>> TrainConfig.from_parameters({"gpus": "2", "tight_crop": "true"}).gpus
@@ -151,11 +155,11 @@ class TrainConfig:
         return cls(**parameters)
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as plain values that JSON and YAML can hold; `from_parameters` reads them back."""
+        """Return the settings as plain values for JSON or YAML; `from_parameters` converts them back."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
 
     def num_steps(self, num_images: int) -> int:
-        """Steps of the whole run: every image is visited ``num_epochs`` times.
+        """Return the number of steps of the whole run, in which every image is visited ``num_epochs`` times.
 
         Example:
             >>> TrainConfig(batch_size=32, gpus=2, num_epochs=3).num_steps(num_images=100)
@@ -164,10 +168,10 @@ class TrainConfig:
         return math.ceil(self.num_epochs * num_images / (self.batch_size * self.gpus))
 
     def check_fits(self, num_images: int) -> None:
-        """Check that a run with these settings is possible on so many images.
+        """Check that a run with these settings is possible with a number of images.
 
         Raises:
-            ValueError: a batch larger than the data, or more dimensions than principal components to start from.
+            ValueError: the batches of all towers are larger than the data, or there are fewer principal components than dimensions.
         """
         if self.batch_size * self.gpus > num_images:
             raise ValueError(
@@ -181,49 +185,50 @@ class TrainConfig:
             )
 
     def differences(self, other: "TrainConfig") -> list[str]:
-        """The settings in which two runs differ so that they cannot be one run, as lines "name: this, other"."""
+        """Return the differences that prevent one run from resuming the other, as lines "name: value, not other value"."""
         return [
             f"{name}: {value!r}, not {getattr(other, name)!r}"
             for name, value in dataclasses.asdict(self).items()
-            if name not in CHANGEABLE and value != getattr(other, name)
+            if name not in CHANGEABLE_ON_RESUME and value != getattr(other, name)
         ]
 
 
 def describe(config: TrainConfig) -> list[tuple[str, Any, str]]:
-    """(name, value, meaning) of every setting, in order."""
+    """Return name, value and meaning of every setting, in order."""
     return [(field.name, getattr(config, field.name), field.metadata["meaning"]) for field in dataclasses.fields(config)]
 
 
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """The value in the type of the field's default; a `ValueError` that names the setting where that is not possible."""
-    kind, facts = type(field.default), field.metadata
+def _check_value(field: dataclasses.Field, value: Any) -> Any:
+    """Convert a value to the type of the field's default and check it; raise a `ValueError` that names the setting if it is wrong."""
+    kind, metadata = type(field.default), field.metadata
     try:
-        value = READERS[kind](value)
+        value = PARSERS[kind](value)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})") from None
+        raise ValueError(f"{field.name} is {value!r}; {_describe_allowed(metadata, kind)} ({metadata['meaning']})") from None
     outside = (
-        (facts["allowed"] and value not in facts["allowed"])
-        or (facts["least"] is not None and not value >= facts["least"])
-        or (facts["above"] is not None and not value > facts["above"])
-        or (facts["most"] is not None and not value <= facts["most"])
+        (metadata["allowed"] and value not in metadata["allowed"])
+        or (metadata["least"] is not None and not value >= metadata["least"])
+        or (metadata["above"] is not None and not value > metadata["above"])
+        or (metadata["most"] is not None and not value <= metadata["most"])
     )
     if outside:
-        raise ValueError(f"{field.name} is {value!r}; {_allowed(facts, kind)} ({facts['meaning']})")
+        raise ValueError(f"{field.name} is {value!r}; {_describe_allowed(metadata, kind)} ({metadata['meaning']})")
     return value
 
 
-def _allowed(facts: Mapping[str, Any], kind: type) -> str:
-    if facts["allowed"]:
-        return f"allowed are {', '.join(map(str, facts['allowed']))}"
+def _describe_allowed(metadata: Mapping[str, Any], kind: type) -> str:
+    """Describe the allowed values of a setting, for an error message."""
+    if metadata["allowed"]:
+        return f"allowed are {', '.join(map(str, metadata['allowed']))}"
     if kind is tuple:
         return "it must be widths such as 256-128-64-32, each at least 1"
     noun = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}[kind]
-    bound = f" of at least {facts['least']}" if facts["least"] is not None else ""
-    top = f" and at most {facts['most']}" if facts["most"] is not None else ""
-    return f"it must be {noun}{bound}{top}" + (f" above {facts['above']}" if facts["above"] is not None else "")
+    bound = f" of at least {metadata['least']}" if metadata["least"] is not None else ""
+    top = f" and at most {metadata['most']}" if metadata["most"] is not None else ""
+    return f"it must be {noun}{bound}{top}" + (f" above {metadata['above']}" if metadata["above"] is not None else "")
 
 
-def _read_bool(value: Any) -> bool:
+def _parse_bool(value: Any) -> bool:
     words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
     word = str(value).strip().lower()
     if word not in words:
@@ -231,38 +236,38 @@ def _read_bool(value: Any) -> bool:
     return words[word]
 
 
-def _is_truth_value(value: Any) -> bool:
-    """Python and numpy count truth values among the numbers; as a number they are a mistake."""
+def _is_bool(value: Any) -> bool:
+    """Return whether a value is a bool of Python or NumPy: Python treats bools as numbers, but as a setting they are a mistake."""
     return type(value).__name__ in ("bool", "bool_")
 
 
-def _read_int(value: Any) -> int:
-    if _is_truth_value(value) or (not isinstance(value, str) and value != int(value)):
+def _parse_int(value: Any) -> int:
+    if _is_bool(value) or (not isinstance(value, str) and value != int(value)):
         raise ValueError
     return int(value)
 
 
-def _read_float(value: Any) -> float:
-    if _is_truth_value(value) or not math.isfinite(float(value)):
+def _parse_float(value: Any) -> float:
+    if _is_bool(value) or not math.isfinite(float(value)):
         raise ValueError
     return float(value)
 
 
-def _read_str(value: Any) -> str:
+def _parse_str(value: Any) -> str:
     if not isinstance(value, str) and not hasattr(value, "__fspath__"):
         raise ValueError
     return str(value)
 
 
-def _read_widths(value: Any) -> tuple[int, ...]:
+def _parse_widths(value: Any) -> tuple[int, ...]:
     if isinstance(value, str):
         value = value.replace(",", "-").split("-") if value.strip() else ()
     if isinstance(value, bytes):
         raise ValueError
-    widths = tuple(_read_int(width) for width in value)
+    widths = tuple(_parse_int(width) for width in value)
     if any(width < 1 for width in widths):
         raise ValueError
     return widths
 
 
-READERS = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str, tuple: _read_widths}
+PARSERS = {bool: _parse_bool, int: _parse_int, float: _parse_float, str: _parse_str, tuple: _parse_widths}

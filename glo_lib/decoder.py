@@ -1,7 +1,7 @@
-"""The decoder: from a latent code to an image, by transposed convolutions in tf-slim.
+"""The decoder, which maps latent codes to images by transposed convolutions in tf-slim.
 
-One VALID 4x4 transposed convolution makes a 4x4 map of the code; transposed convolutions of stride 2 double it until the image is there.
-This is the generator of DCGAN (Radford et al., 2016), with the widths and the kernel of the post.
+A VALID 4x4 transposed convolution turns the code into a 4x4 feature map. Each of the following transposed convolutions, of stride 2,
+doubles its size. This is the generator of DCGAN (Radford et al., 2016), with the widths and the kernel size of the post.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,23 +35,24 @@ def decoder(
 
     Args:
         latent_z: (batch, d) latent codes, projected.
-        num_filters: channels after each transposed convolution but the last; k widths give images of 4 * 2^k pixels a side.
-        kernel_size: side of the kernels of stride 2, in pixels (the post: 3).
-        channels: channels of the images.
+        num_filters: channels after each transposed convolution except the last; k widths give images of 4 * 2^k pixels a side.
+        kernel_size: side of the kernels of stride 2, in pixels; the post uses 3.
+        channels: number of channels of the images.
         batch_norm_decay: decay of the moving averages of batch normalization.
-        is_training: normalize with the statistics of the batch and collect updates of the moving averages in
-            ``tf.GraphKeys.UPDATE_OPS``; otherwise normalize with the moving averages.
-        reuse: use the variables which an earlier call made in the same scope; ``tf.compat.v1.AUTO_REUSE`` makes them when needed.
+        is_training: True for training mode: normalize with the statistics of the batch, and collect updates of the moving averages in
+            ``tf.GraphKeys.UPDATE_OPS``. False for inference mode: normalize with the moving averages.
+        reuse: use the variables that an earlier call created in the same scope; ``tf.compat.v1.AUTO_REUSE`` creates them if needed.
         outputs_collections: name of a graph collection that receives the output of each layer.
         scope: name of the variable scope.
-        layer: the route by which the transposed convolutions are computed: slim's own, or `glo_lib.graph.layers.conv2d_transpose`, which
-            is faster, has the same variables, and gives the same images up to rounding.
+        layer: function that computes the transposed convolutions. `glo_lib.graph.layers.conv2d_transpose` is faster than slim's own,
+            has the same variables, and gives the same images up to rounding.
 
     Returns:
         (batch, size, size, channels) images in [-1, 1], with ``size = 4 * 2**len(num_filters)``.
 
     Raises:
-        ValueError: ``latent_z`` is not a matrix of known width, or there are no filters.
+        ValueError: ``latent_z`` is not a matrix of known width, ``num_filters`` is empty or has a width below 1, or ``kernel_size`` is
+            below 2.
 
     Example:
         >>> with tf.Graph().as_default():
@@ -76,7 +77,7 @@ def decoder(
 
 
 def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):
-    """Defaults of the decoder's layers: Xavier weights, batch normalization with scale, ReLU.
+    """Return the defaults of the decoder's layers: Xavier weights, batch normalization with scale, ReLU.
 
     Args:
         is_training: see `decoder`.

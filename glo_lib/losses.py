@@ -1,8 +1,8 @@
 """Reconstruction losses: mean squared error, pairwise squared error, Laplacian pyramid.
 
 The text of the post says mean squared error (`get_glo_loss`), its training loop uses the pairwise squared error
-(`get_pairwise_loss`), and the paper trains with a Laplacian pyramid (`laplacian_pyramid_loss`). All three take images and
-reconstructions, (batch, height, width, channels) in [-1, 1], and return a scalar.
+(`get_pairwise_loss`), and the paper uses a Laplacian pyramid (`laplacian_pyramid_loss`). All three take images and reconstructions of shape
+(batch, height, width, channels) in [-1, 1], and return a scalar.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import numpy as np
 from glo_lib.graph.backend import tf
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # the generating kernel of Burt and Adelson (1983), a = 3/8
-SMALLEST_LEVEL = 4  # pixels a side; below that the five taps of the kernel would reach over both edges
+SMALLEST_LEVEL = 4  # pixels a side; in smaller images the five taps of the kernel would reach beyond both edges
 
 
 def get_glo_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0) -> tf.Tensor:
-    """Mean squared error over all entries, the loss in the text of the post.
+    """Compute the mean squared error over all entries, the loss in the text of the post.
 
     Args:
         images: (batch, height, width, channels), in [-1, 1].
@@ -34,16 +34,19 @@ def get_glo_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 
         ...     float(session.run(get_glo_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
         1.0
     """
-    images, reconstructions = _alike(images, reconstructions)
+    images, reconstructions = _as_tensors_of_one_shape(images, reconstructions)
     return weight * tf.reduce_mean(tf.square(images - reconstructions))
 
 
 def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0) -> tf.Tensor:
-    """Mean pairwise squared error, the loss in the training loop of the post (Eigen et al., 2014, equation 2).
+    """Compute the mean pairwise squared error, the loss in the training loop of the post (Eigen et al., 2014, equation 2).
 
-    With the error e = reconstruction - image, it is the mean of (e_a - e_b)^2 over all pairs a != b of the n entries of one image,
-    averaged over the batch. A constant added to a whole image cancels in every difference: the loss cannot see it. Computed
-    in its closed form, 2 n / (n - 1) times the variance of e, which costs n operations instead of n^2.
+    With the error e = reconstruction - image, this is the mean of (e_a - e_b)^2 over all pairs a != b of the n entries of one image,
+    averaged over the batch. The loss does not change when a constant is added to a whole image, because the constant cancels in every
+    difference. It is computed in closed form, as 2 n / (n - 1) times the variance of e, which takes n operations instead of n^2.
+
+    The function of the post, ``tf.compat.v1.losses.mean_pairwise_squared_error``, sums over the images of the batch instead of averaging.
+    Adam does not notice this factor. It also loses digits to cancellation.
 
     Args:
         images: (batch, height, width, channels), in [-1, 1].
@@ -51,8 +54,7 @@ def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: flo
         weight: factor of the loss.
 
     Returns:
-        Scalar; ``tf.compat.v1.losses.mean_pairwise_squared_error``, which the post calls, adds up the images of the batch instead of
-        averaging them (a factor that Adam does not notice), and loses digits to cancellation.
+        Scalar, in squared units of the range [-1, 1].
 
     Raises:
         ValueError: the shapes differ, or height, width or channels are not known when the graph is built.
@@ -62,63 +64,65 @@ def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: flo
         ...     float(session.run(get_pairwise_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3]))))
         0.0
     """
-    images, reconstructions = _alike(images, reconstructions)
+    images, reconstructions = _as_tensors_of_one_shape(images, reconstructions)
     error = reconstructions - images
-    entries = _known_sides(error, "the pairwise error").num_elements()
+    entries = _static_shape(error, "the pairwise error").num_elements()
     centred = error - tf.reduce_mean(error, axis=[1, 2, 3], keepdims=True)
     return weight * 2.0 * entries / (entries - 1) * tf.reduce_mean(tf.square(centred))
 
 
 def laplacian_pyramid_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, levels: int | None = None) -> tf.Tensor:
-    """Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
+    """Compute the Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
 
     ``Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1``, where L_j is level j of the Laplacian pyramid and the last level
-    is what the band-pass levels leave, a small blurred image. Level j has 4^j times fewer entries than the image, so that
-    the weight 2^(2j) makes the *mean* error of each level count alike. Here the sum is divided by the number of entries of the image, which
-    makes it the plain sum of the levels' mean absolute errors: the same minimum, and a learning rate that suits one size suits another.
+    is a small blurred image, the remainder of the band-pass levels. Level j has 4^j times fewer entries than the image, so the weight
+    2^(2j) gives the *mean* error of each level the same weight. Here the sum is divided by the number of entries of the image. This makes
+    it the sum of the mean absolute errors of the levels, which has the same minimum, and lets one learning rate suit images of all sizes.
 
-    The pyramid is linear, hence L_j(x) - L_j(x') = L_j(x - x'): one pyramid of the difference is enough.
+    The pyramid is linear, so L_j(x) - L_j(x') = L_j(x - x'), and one pyramid of the difference is enough.
 
     Args:
         images: (batch, size, size, channels), in [-1, 1]; size a power of two, at least 8.
         reconstructions: the same shape and range.
         weight: factor of the loss.
-        levels: number of levels, the last blurred one included; default: as many as leave a last level of 4x4.
+        levels: number of levels, including the last, blurred one. Default: as many as give a last level of 4x4.
 
     Returns:
         Scalar, in units of the range [-1, 1].
 
     Raises:
-        ValueError: the shapes differ or are unknown when the graph is built; images that are not square, or too small for that many levels.
+        ValueError: the shapes differ or are unknown when the graph is built, the side is not a power of two from 8, or the images are too
+            small for that many levels.
 
     Example:
-        A constant difference is invisible in every band-pass level and counts once, in the last one.
+        A constant difference is zero in every band-pass level, so it counts only once, in the last level.
 
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         ...     loss = laplacian_pyramid_loss(tf.ones([1, 8, 8, 3]), tf.zeros([1, 8, 8, 3]))
         ...     round(float(session.run(loss)), 6)
         1.0
     """
-    images, reconstructions = _alike(images, reconstructions)
+    images, reconstructions = _as_tensors_of_one_shape(images, reconstructions)
     pyramid = laplacian_pyramid(images - reconstructions, levels)
     return weight * tf.add_n([tf.reduce_mean(tf.abs(level)) for level in pyramid])
 
 
 def laplacian_pyramid(images: tf.Tensor, levels: int | None = None) -> list[tf.Tensor]:
-    """Laplacian pyramid of Burt and Adelson (1983): band-pass levels from fine to coarse, and last the small blurred image.
+    """Compute the Laplacian pyramid of Burt and Adelson (1983): band-pass levels from fine to coarse, then the small blurred image.
 
-    Each level is two matrix products (rows, then columns) with a small constant matrix that blurs and halves, and two with one that
-    doubles: the edges, where the image is mirrored, need no case of their own.
+    Each level takes two matrix products (rows, then columns) with a small constant matrix that blurs and halves, and two with one that
+    doubles. The matrices include the mirroring at the edges, so the edges need no special treatment.
 
     Args:
         images: (batch, size, size, channels).
-        levels: number of levels, the last included; default: as many as leave a last level of 4x4.
+        levels: number of levels, including the last. Default: as many as give a last level of 4x4.
 
     Returns:
         List of tensors (batch, size / 2^j, size / 2^j, channels), j = 0, 1, ...
 
     Raises:
-        ValueError: images whose size is not known when the graph is built, that are not square, or too small for that many levels.
+        ValueError: the size is unknown when the graph is built, the side is not a power of two from 8, or the images are too small for
+            that many levels.
     """
     size, levels = _check_pyramid(images, levels)
     pyramid, current = [], images
@@ -130,7 +134,7 @@ def laplacian_pyramid(images: tf.Tensor, levels: int | None = None) -> list[tf.T
 
 
 def collapse_pyramid(pyramid: list[tf.Tensor]) -> tf.Tensor:
-    """The image that a Laplacian pyramid was made from: the inverse of `laplacian_pyramid`.
+    """Return the images of a Laplacian pyramid; the inverse of `laplacian_pyramid`.
 
     Args:
         pyramid: levels from fine to coarse, as `laplacian_pyramid` returns them.
@@ -148,13 +152,13 @@ LOSSES: dict[str, Callable[..., tf.Tensor]] = {"mse": get_glo_loss, "mpse": get_
 
 
 def get_loss(name: str) -> Callable[..., tf.Tensor]:
-    """The loss function of that name.
+    """Return the loss function of a name.
 
     Args:
         name: ``"mse"``, ``"mpse"`` or ``"lap1"``.
 
     Raises:
-        ValueError: there is no loss of that name.
+        ValueError: there is no loss with this name.
 
     Example:
         >>> get_loss("mse") is get_glo_loss
@@ -165,16 +169,16 @@ def get_loss(name: str) -> Callable[..., tf.Tensor]:
     return LOSSES[name]
 
 
-def _alike(images: tf.Tensor, reconstructions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Both as tensors, also where arrays were given."""
+def _as_tensors_of_one_shape(images: tf.Tensor, reconstructions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Convert both to tensors, in case arrays are given, and check that their shapes agree."""
     images, reconstructions = tf.convert_to_tensor(images), tf.convert_to_tensor(reconstructions)
     if not images.shape.is_compatible_with(reconstructions.shape):
         raise ValueError(f"images have shape {images.shape} and reconstructions {reconstructions.shape}; they must be alike")
     return images, reconstructions
 
 
-def _known_sides(images: tf.Tensor, asker: str) -> tf.TensorShape:
-    """(height, width, channels), for what must know them when the graph is built."""
+def _static_shape(images: tf.Tensor, asker: str) -> tf.TensorShape:
+    """Return (height, width, channels), which the caller must know when the graph is built."""
     if images.shape.rank != 4 or not images.shape[1:].is_fully_defined():
         raise ValueError(
             f"images have shape {images.shape}; {asker} takes (batch, height, width, channels) and must know all but the batch when "
@@ -184,7 +188,7 @@ def _known_sides(images: tf.Tensor, asker: str) -> tf.TensorShape:
 
 
 def _check_pyramid(images: tf.Tensor, levels: int | None) -> tuple[int, int]:
-    height, width, _ = _known_sides(images, "the Laplacian pyramid")
+    height, width, _ = _static_shape(images, "the Laplacian pyramid")
     if height != width or height < 2 * SMALLEST_LEVEL or height & (height - 1):
         raise ValueError(f"images are {height}x{width} pixels; the pyramid takes squares of 8, 16, 32, 64, ... pixels a side")
     most = int(np.log2(height // SMALLEST_LEVEL)) + 1
@@ -195,19 +199,19 @@ def _check_pyramid(images: tf.Tensor, levels: int | None) -> tuple[int, int]:
 
 
 def _apply_to_sides(images: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-    """matrix @ image @ matrix.T for every channel of every image."""
+    """Compute matrix @ image @ matrix.T for every channel of every image."""
     out_size, size = matrix.shape
     channels = images.shape[3]
     rows = tf.reshape(images, (-1, size, size * channels))
     rows = tf.matmul(np.broadcast_to(matrix, (1, out_size, size)).astype(np.float32), rows)  # (batch, out, size * channels)
     columns = tf.reshape(rows, (-1, size * channels))
-    # The Kronecker product leaves the channels, which lie innermost in NHWC, where they are: no transposition.
+    # With the Kronecker product the channels, which are innermost in NHWC, stay in place, so no transposition is needed.
     columns = tf.matmul(columns, np.kron(matrix.T, np.eye(channels)).astype(np.float32))  # (batch * out, out * channels)
     return tf.reshape(columns, (-1, out_size, out_size, channels))
 
 
 def _reduce_matrix(size: int) -> np.ndarray:
-    """(size / 2, size): blur with the binomial kernel and keep every second pixel; the image is mirrored at its edges."""
+    """Return (size / 2, size): blur with the binomial kernel and keep every second pixel; the image is mirrored at its edges."""
     matrix = np.zeros((size // 2, size))
     for row in range(size // 2):
         for tap, value in zip(range(-2, 3), BINOMIAL, strict=True):
@@ -216,7 +220,7 @@ def _reduce_matrix(size: int) -> np.ndarray:
 
 
 def _expand_matrix(size: int) -> np.ndarray:
-    """(size, size / 2): put zeros between the pixels and blur; rows sum to one, so that a constant stays what it is."""
+    """Return (size, size / 2): put zeros between the pixels and blur; rows sum to one, so a constant image stays the same."""
     matrix = np.zeros((size, size // 2))
     for row in range(size):
         for tap, value in zip(range(-2, 3), 2 * BINOMIAL, strict=True):
@@ -226,6 +230,6 @@ def _expand_matrix(size: int) -> np.ndarray:
 
 
 def _mirror(position: int, size: int) -> int:
-    """Reflection about the centre of the first and of the last pixel."""
+    """Reflect a position about the centre of the first or of the last pixel."""
     position = abs(position)
     return position if position < size else 2 * (size - 1) - position

@@ -1,8 +1,8 @@
-"""Keeping free latent codes on the unit sphere or in the unit ball.
+"""Projections of latent codes onto the unit sphere or the unit ball.
 
-GLO learns one free latent code per training image; the only constraint on the codes is the set they are projected to before
-they are decoded. The paper (Bojanowski et al., 2018, section 2.1) projects to the unit ball, z / max(||z||, 1); the
-text of the post says "unit ball" too, but its code divides by the norm, which is the unit sphere. Both are here.
+GLO learns one free latent code for each training image. The only constraint on the codes is the set onto which they are projected before
+they are decoded. The paper (Bojanowski et al., 2018, section 2.1) projects onto the unit ball, z / max(||z||, 1). The text of the post says
+"unit ball" as well, but its code divides by the norm, which projects onto the unit sphere. This module has both.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import numpy as np
 from glo_lib.graph.backend import tf
 from glo_lib.images.pixels import slices
 
-# Below this squared norm a code has no direction that float32 could still tell; it is left at (almost) zero instead of becoming NaN.
+# Below this squared norm the direction of a code is lost in float32, so the code stays (almost) zero instead of becoming NaN.
 SMALLEST_SQUARED_NORM = 1e-12
-# Rows with an entry above this are scaled down first: the square of a norm above 1.8e19 is more than float32 can hold.
+# Rows with an entry above this are scaled down first, because the square of a norm above 1.8e19 overflows float32.
 LARGEST_ENTRY = 1e16
-ROWS_AT_ONCE = 65536  # codes that `project_array` projects at once
+ROWS_AT_ONCE = 65536  # size of the blocks of `project_array`
 
 
 def project(z: tf.Tensor) -> tf.Tensor:
@@ -26,7 +26,7 @@ def project(z: tf.Tensor) -> tf.Tensor:
         z: (batch, d) float tensor of latent codes.
 
     Returns:
-        (batch, d) tensor of norm 1, row by row. The zero vector, which has no direction, stays zero, and its gradient is finite.
+        (batch, d) tensor whose rows have norm 1. The zero vector, which has no direction, stays zero, and its gradient is finite.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -39,13 +39,13 @@ def project(z: tf.Tensor) -> tf.Tensor:
 def project_ball(z: tf.Tensor) -> tf.Tensor:
     """Project latent codes onto the unit ball, z / max(||z||, 1), as the paper does.
 
-    A code inside the ball is left alone, one outside is moved to the nearest point of the ball, which lies on the sphere.
+    A code inside the ball does not change. A code outside is moved to the nearest point of the ball, which lies on the sphere.
 
     Args:
         z: (batch, d) float tensor of latent codes.
 
     Returns:
-        (batch, d) tensor of norm at most 1, row by row. The gradient at the zero vector is the identity.
+        (batch, d) tensor whose rows have norm at most 1. The gradient at the zero vector is the identity.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -53,17 +53,17 @@ def project_ball(z: tf.Tensor) -> tf.Tensor:
         [[0.0, 0.5], [0.0, 1.0]]
     """
     z = _without_overflow(z)
-    # The maximum is taken before the root: the root's gradient at zero is infinite.
+    # The maximum is taken before the square root, because the gradient of the root at zero is infinite.
     squared_norm = tf.maximum(tf.reduce_sum(tf.square(z), axis=1, keepdims=True), 1.0)  # (batch, 1)
-    # Rows inside the ball are selected because rsqrt(1) is 0.9999999 on processors with AVX-512, and not 1.
+    # Rows inside the ball are selected with tf.where, because rsqrt(1) is 0.9999999 instead of 1 on processors with AVX-512.
     return z * tf.where(squared_norm > 1.0, tf.math.rsqrt(squared_norm), tf.ones_like(squared_norm))
 
 
 def _without_overflow(z: tf.Tensor) -> tf.Tensor:
-    """The same directions, with no entry above `LARGEST_ENTRY`; all other rows bit for bit as they are.
+    """Scale down rows with an entry above `LARGEST_ENTRY`; all other rows stay bit-identical.
 
-    Both projections take a row that is this long and the shortened one to the same point. The factor may count as a constant: the
-    gradient at the shortened row, divided by the factor, is the gradient at the long one.
+    Both projections map such a row and the scaled row to the same point. The factor may be treated as a constant, because the gradient at
+    the long row is the gradient at the scaled row divided by the factor.
     """
     largest = tf.reduce_max(tf.abs(z), axis=1, keepdims=True)  # (batch, 1)
     return z / tf.stop_gradient(tf.maximum(largest / LARGEST_ENTRY, 1.0))
@@ -73,13 +73,13 @@ PROJECTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"sphere": project, "
 
 
 def get_projection(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The projection of that name.
+    """Return the projection of a name.
 
     Args:
-        name: ``"sphere"``, ``"ball"``, or ``"none"``, which leaves codes as they are (a VAE's).
+        name: ``"sphere"``, ``"ball"``, or ``"none"``, which does not change the codes (for the codes of a VAE).
 
     Raises:
-        ValueError: there is no projection of that name.
+        ValueError: there is no projection with this name.
 
     Example:
         >>> get_projection("sphere") is project
@@ -96,10 +96,13 @@ def project_array(codes: np.ndarray, projection: str, rows_at_once: int = ROWS_A
     Args:
         codes: (n, d).
         projection: see `get_projection`.
-        rows_at_once: size of a block.
+        rows_at_once: number of codes in a block.
 
     Returns:
         (n, d) float32.
+
+    Raises:
+        ValueError: there is no projection with this name.
 
     Example:
         >>> project_array(np.array([[0.0, 5.0]]), "sphere").tolist()

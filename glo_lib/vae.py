@@ -1,7 +1,8 @@
-"""The variational auto-encoder that GLO is compared with: the decoder of this book, and an encoder that is its mirror image.
+"""The variational auto-encoder (VAE) that GLO is compared with: the same decoder, and an encoder that mirrors it.
 
-Where GLO looks a code up in a table, the encoder computes a Gaussian over codes from the image (Kingma and Welling, 2014); one code is
-drawn from it (`reparameterise`), decoded, and the loss holds the Gaussian near N(0, I) (`negative_elbo`).
+GLO looks the latent code of an image up in a table. A VAE computes a Gaussian over latent codes from the image instead (`encoder`; Kingma
+and Welling, 2014). One code is drawn from this Gaussian (`reparameterise`) and decoded. The loss adds a KL divergence, which keeps the
+Gaussian close to N(0, I) (`negative_elbo`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +15,15 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.slim import slim
 from glo_lib.losses import get_glo_loss
 
-ACTIVE = 0.01  # variance of the posterior means above which a dimension is in use (Burda et al., 2016, appendix C)
+ACTIVE_VARIANCE = 0.01  # variance of the posterior means above which a dimension counts as active (Burda et al., 2016, appendix C)
 
 
 class Posterior(NamedTuple):
-    """A Gaussian over codes with independent entries for each image: q(z|x) = N(mean, exp(log_variance)).
+    """A Gaussian over latent codes for each image, with a diagonal covariance: q(z|x) = N(mean, diag(exp(log_variance))).
 
     Attributes:
-        mean: (batch, d).
-        log_variance: (batch, d), logarithms of the variances.
+        mean: (batch, d) means.
+        log_variance: (batch, d) natural logarithms of the variances.
     """
 
     mean: tf.Tensor
@@ -39,20 +40,20 @@ def encoder(
     reuse: bool | None = False,
     scope: str = "encoder",
 ) -> Posterior:
-    """Encode images into Gaussians over latent codes: `glo_lib.decoder.decoder` backwards, layer by layer.
+    """Encode images into Gaussians over latent codes. The layers are those of `glo_lib.decoder.decoder` in reverse order.
 
     Shapes, for d = 100 and ``num_filters = (256, 128, 64, 64, 32)``::
 
         (batch, 128, 128, 3) -> (batch, 64, 64, 32) -> (batch, 32, 32, 64) -> (batch, 16, 16, 64)
                              -> (batch, 8, 8, 128) -> (batch, 4, 4, 256) -> twice (batch, 100)
 
-    Convolutions of stride 2 with batch normalization and ReLU; the last step, a VALID 4x4 convolution in the decoder's mirror image, is
-    written as the matrix product that it is.
+    Each convolution has stride 2 and is followed by batch normalization and ReLU. The last layer would be a 4x4 convolution with VALID
+    padding; on a 4x4 feature map this is a fully connected layer, so it is written as one.
 
     Args:
-        images: (batch, size, size, channels) in [-1, 1], ``size = 4 * 2**len(num_filters)``.
-        num_dims: dimensions d of the codes.
-        num_filters: the decoder's widths, in the decoder's order.
+        images: (batch, size, size, channels) in [-1, 1], where ``size = 4 * 2**len(num_filters)``.
+        num_dims: dimensions d of the latent codes.
+        num_filters: the decoder's numbers of filters, in the decoder's order; the encoder uses them in reverse.
         kernel_size: side of the kernels, in pixels.
         batch_norm_decay: see `glo_lib.decoder.decoder`.
         is_training: see `glo_lib.decoder.decoder`.
@@ -60,10 +61,10 @@ def encoder(
         scope: name of the variable scope.
 
     Returns:
-        `Posterior` of each image.
+        `Posterior` with mean and log-variance of shape (batch, d).
 
     Raises:
-        ValueError: images of another size than a decoder of these widths draws, or no dimensions.
+        ValueError: the images do not have the size that a decoder with these filters generates, or ``num_dims`` is less than 1.
 
     Example:
         >>> with tf.Graph().as_default():
@@ -95,16 +96,16 @@ def _check_arguments(images: tf.Tensor, num_dims: int, num_filters: Sequence[int
 
 
 def reparameterise(posterior: Posterior, seed: tf.Tensor | Sequence[int]) -> tf.Tensor:
-    """A code drawn from each image's Gaussian, as a function through which the gradient reaches mean and variance.
+    """Draw a latent code from each image's Gaussian so that gradients reach its mean and variance (the reparameterisation trick).
 
-    z = mean + exp(log_variance / 2) * noise, with noise from N(0, I) (Kingma and Welling, 2014, section 2.4).
+    z = mean + exp(log_variance / 2) * noise, where the noise comes from N(0, I) (Kingma and Welling, 2014, section 2.4).
 
     Args:
         posterior: from `encoder`.
-        seed: two whole numbers; the noise is a pure function of them, so that a run that was stopped goes on with the same numbers.
+        seed: two integers. The noise is a pure function of them, so a resumed run draws the same numbers as an uninterrupted one.
 
     Returns:
-        (batch, d) codes.
+        (batch, d) latent codes.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -117,13 +118,13 @@ def reparameterise(posterior: Posterior, seed: tf.Tensor | Sequence[int]) -> tf.
 
 
 def kl_divergence(posterior: Posterior) -> tf.Tensor:
-    """KL divergence of each dimension of each image's Gaussian from N(0, 1), in nats (Kingma and Welling, 2014, appendix B).
+    """Compute the KL divergence from N(0, 1) for each dimension of each image's Gaussian, in nats (Kingma and Welling, 2014, appendix B).
 
     Args:
         posterior: from `encoder`.
 
     Returns:
-        (batch, d), (mean^2 + variance - 1 - log variance) / 2; the sum over d is the image's KL divergence from N(0, I).
+        (batch, d) values (mean^2 + variance - 1 - log variance) / 2. Their sum over d is the image's KL divergence from N(0, I).
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -141,39 +142,46 @@ def negative_elbo(
     kl_weight: float = 1.0,
     loss_function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = get_glo_loss,
 ) -> tf.Tensor:
-    """The loss of a VAE in the units of GLO's: ``loss + kl_weight * 2 / D * KL``, D the numbers in an image.
+    """Compute the loss of a VAE on the scale of GLO's loss: ``loss + kl_weight * 2 / D * KL``, where D is the number of values per image.
 
-    With the mean squared error and ``kl_weight = 1`` it is 2 / D times the negative evidence lower bound of an image, less a constant,
-    for pixels that are the decoder's output plus Gaussian noise of variance one: ``-ELBO = |x - g(z)|^2 / 2 + KL + (D / 2) log 2 pi``.
-    With noise of variance v, ``-v ELBO`` is the same with ``kl_weight = v``: beta (Higgins et al., 2017) and the variance of the noise
-    are one choice.
+    Assume that a pixel is the decoder's output plus Gaussian noise of variance one. Then
+    ``-ELBO = |x - g(z)|^2 / 2 + KL + (D / 2) log 2 pi``. With the mean squared error and ``kl_weight = 1``, the loss is 2 / D times this
+    negative evidence lower bound (ELBO), up to a constant. With noise of variance v, minus v times the ELBO gives the same loss with
+    ``kl_weight = v``. Choosing beta (Higgins et al., 2017) is therefore the same as choosing the variance of the noise.
 
     Args:
         images: (batch, size, size, channels) in [-1, 1].
-        reconstructions: the same shape, decoded from one code drawn for each image.
+        reconstructions: the same shape, decoded from one latent code drawn for each image.
         posterior: from `encoder`.
-        kl_weight: beta; 0 leaves an auto-encoder.
-        loss_function: of images and reconstructions, from `glo_lib.losses`.
+        kl_weight: the weight beta of the KL divergence; 0 turns the VAE into an auto-encoder.
+        loss_function: function of images and reconstructions, from `glo_lib.losses`.
 
     Returns:
         Scalar, the mean over the batch.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     images, posterior = tf.zeros([1, 2, 2, 3]), Posterior(tf.constant([[2.0]]), tf.zeros([1, 1]))
+        ...     round(float(session.run(negative_elbo(images, images, posterior))), 4)  # 2 / 12 of 2 nats
+        0.3333
     """
     entries = images.shape[1:].num_elements()
     divergence = tf.reduce_mean(tf.reduce_sum(kl_divergence(posterior), axis=1))  # nats per image
     return loss_function(images, reconstructions) + kl_weight * 2 / entries * divergence
 
 
-def active_units(means: np.ndarray, threshold: float = ACTIVE) -> np.ndarray:
-    """Which dimensions carry anything of the image: those in which the posterior means vary (Burda et al., 2016, appendix C).
+def active_units(means: np.ndarray, threshold: float = ACTIVE_VARIANCE) -> np.ndarray:
+    """Find the active dimensions, those that carry information about the image because the posterior means vary in them.
 
-    In a collapsed dimension every image has the same Gaussian, the prior, and the decoder hears only noise.
+    In a collapsed dimension the Gaussian of every image equals the prior, so the decoder receives only noise there. The criterion is from
+    Burda et al. (2016, appendix C).
 
     Args:
         means: (n, d) posterior means of n images.
         threshold: variance above which a dimension is active.
 
     Returns:
-        (d,) bool.
+        (d,) bool, True for an active dimension.
 
     Raises:
         ValueError: fewer than two images.

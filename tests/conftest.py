@@ -1,4 +1,4 @@
-"""Shared by all tests: a cache of their own, and a small set of images that is drawn once."""
+"""Fixtures shared by all tests: a separate cache, a small set of images that is drawn once, and a short run on these images."""
 
 import importlib
 
@@ -7,14 +7,14 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-# The same examples at every run: a test that fails fails for everybody, and not for one reader in a hundred.
+# Hypothesis draws the same examples in every run, so that a test either passes for everybody or fails for everybody.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """No unit test reads or writes the reader's cache."""
+    """Use a temporary cache, so that no test reads or writes the cache of the user."""
     folder = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("GLO_CACHE_DIR", str(folder))
     return folder
@@ -22,7 +22,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def small_images(tmp_path_factory):
-    """A folder of 48 smooth colour images of 40x36 pixels that differ in a few factors, as JPEG files."""
+    """Folder of 48 smooth colour images of 40x36 pixels that differ in a few factors, as JPEG files."""
     folder = tmp_path_factory.mktemp("images")
     draw = np.random.default_rng(0)
     rows, columns = np.mgrid[0:40, 0:36] / 40
@@ -35,25 +35,51 @@ def small_images(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained_run(small_images, tmp_path_factory):
-    """The folder of a short run on the small images: 32 pixels, 6 dimensions, one tower; metrics and figures are left out."""
+def small_config():
+    """Function that makes settings of 24 steps on the small images: ``small_config(data_dir, run_dir, **changes)``."""
     from glo_lib.config import TrainConfig
+
+    def make(data_dir, run_dir, **changes):
+        settings = {
+            "image_size": 32, "num_dims": 6, "num_filters": (16, 12, 8), "batch_size": 8, "num_epochs": 4, "max_seconds": 0,
+            "precision": "float32",
+        }  # fmt: skip
+        return TrainConfig(**{"data_dir": str(data_dir), "run_dir": str(run_dir), **settings, **changes})
+
+    return make
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Train without drawing figures, because drawing takes longer than training here."""
+    monkeypatch.setattr("glo_lib.evaluation.evaluate.run_figures", lambda *_: {})
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory):
+    """Function that trains for a fixture shared by several tests, with a separate cache and without figures."""
     from glo_lib.training import train
 
+    def train_run(config):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+            patch.setattr("glo_lib.evaluation.evaluate.run_figures", lambda *_: {})
+            return train(config)
+
+    return train_run
+
+
+@pytest.fixture(scope="session")
+def trained_run(small_images, small_config, train_once, tmp_path_factory):
+    """Folder of a short run on the small images: 32 pixels, 6 dimensions, one tower; metrics and figures are left out."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(importlib.import_module("glo_lib.training.train"), "evaluate", lambda *_: {})
-        folder = tmp_path_factory.mktemp("run")
-        config = TrainConfig(
-            data_dir=str(small_images), run_dir=str(folder), image_size=32, num_dims=6, num_filters=(16, 12, 8), batch_size=8,
-            num_epochs=60, max_seconds=0, learning_rate=0.01, precision="float32",
-        )  # fmt: skip
-        return train(config).run_dir
+        return train_once(small_config(small_images, tmp_path_factory.mktemp("run"), num_epochs=60, learning_rate=0.01)).run_dir
 
 
 @pytest.fixture(scope="session")
 def trained_model(trained_run):
-    """The model of that run."""
+    """The model of `trained_run`."""
     from glo_lib.inference.model import load
 
     return load(trained_run)
@@ -61,7 +87,7 @@ def trained_model(trained_run):
 
 @pytest.fixture(scope="session")
 def trained_images(small_images, tmp_path_factory):
-    """The (48, 32, 32, 3) uint8 images it was trained on."""
+    """The (48, 32, 32, 3) uint8 training images of `trained_run`."""
     from glo_lib.inputs import decode_images, list_images
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
-"""Trains in processes that are killed at a chosen point, or that run out of room. No test itself: `test_faults` runs it and talks to it.
+"""Train in processes that are killed at a chosen point, or whose files have a maximum size. `test_faults` starts this program.
 
-One request a line, an answer a line; each request is served by a process forked from this one, which has imported TensorFlow and opened no
-session.
+It reads one request per line and writes one answer per line. Each request is served by a forked process, so that TensorFlow is imported
+only once; this process itself opens no session.
 """
 
 import json
@@ -21,18 +21,19 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_the_middle_of(module, name: str, times: int = 1) -> None:
-    """Replace a function by one that is killed at the beginning of a call."""
-    function, left = getattr(module, name), [times]
+def kill_at(module, name: str, call: int = 1) -> None:
+    """Replace a function by one that kills the process at the beginning of the given call."""
+    function, left = getattr(module, name), [call]
 
-    def killed(*arguments, **named):
+    def killing(*arguments, **named):
         left[0] -= 1
         return die() if not left[0] else function(*arguments, **named)
 
-    setattr(module, name, killed)
+    setattr(module, name, killing)
 
 
-def with_half_a_row(folder, row) -> None:
+def append_half_a_row(folder, row) -> None:
+    """Append rows, but die in the middle of the thirteenth."""
     if row.step == 13:
         with open(folder / "history.csv", "a") as file:
             file.write("13,0.1")
@@ -41,11 +42,11 @@ def with_half_a_row(folder, row) -> None:
 
 
 append_history = loop.append_history
-KILLED = {
-    "while the image cache is renamed": lambda: in_the_middle_of(store.os, "replace"),
-    "before a checkpoint has its sums": lambda: in_the_middle_of(checkpoints, "write_checksums", times=3),
-    "while a row is written": lambda: setattr(loop, "append_history", with_half_a_row),
-    "before the metrics are written": lambda: in_the_middle_of(evaluation, "write_json"),
+KILLS = {
+    "while the image cache is renamed": lambda: kill_at(store.os, "replace"),
+    "before the checksums are written": lambda: kill_at(checkpoints, "write_checksums", call=3),
+    "while a row is written": lambda: setattr(loop, "append_history", append_half_a_row),
+    "before the metrics are written": lambda: kill_at(evaluation, "write_json"),
     "": lambda: None,
 }
 
@@ -54,30 +55,28 @@ def serve(request: dict) -> None:
     evaluation.run_figures = lambda *_: {}
     hook = loop.v1.train.CheckpointSaverHook
     loop.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=5, **rest)
-    KILLED[request["killed"]]()
-    if request["most_bytes"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], resource.RLIM_INFINITY))
-    train(TrainConfig(**request["config"]))
+    KILLS[request["killed"]]()
+    if request["max_file_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["max_file_bytes"], resource.RLIM_INFINITY))
+    train(TrainConfig.from_parameters(request["config"]))
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        reading, writing = os.pipe()
         child = os.fork()
         if not child:
+            error = ""
             try:
                 serve(json.loads(line))
-            except BaseException as error:
-                os.write(writing, f"{type(error).__name__}: {error}"[:4000].encode())
-            finally:
-                os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as said:
-            error = said.read()
+            except BaseException as raised:
+                error = f"{type(raised).__name__}: {raised}"
+            print(json.dumps([0, error]), file=answers, flush=True)
+            os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps([status, error]), file=answers, flush=True)
+        if status:  # a process that was killed has not answered
+            print(json.dumps([status, ""]), file=answers, flush=True)
 
 
 if __name__ == "__main__":

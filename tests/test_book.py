@@ -1,4 +1,4 @@
-"""Of the notebooks and pages as they are committed, without running anything: executed, short, captioned, complete."""
+"""The notebooks and pages as they are committed are executed, short, captioned and complete; nothing is run here."""
 
 import json
 import re
@@ -16,7 +16,7 @@ ORDER = (
     *("notation", "glossary", "deviations", "claims", "speed", "robustness", "faq", "status", "api"),
 )
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
-CHAPTERS = [name for name in NOTEBOOKS if name != "train"]  # train is the run, not a chapter
+CHAPTERS = [name for name in NOTEBOOKS if name != "train"]  # train.ipynb runs the training; it is not a chapter
 MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
 IGNORED, HIDDEN = "nbval-ignore-output", "hide-cell"
 
@@ -38,7 +38,7 @@ def markdown(notebook):
 
 
 def texts(cell):
-    """All text that a code cell printed or showed."""
+    """Yield all text that a code cell printed or displayed."""
     for output in cell["outputs"]:
         yield "".join(output.get("text", ""))
         for kind, data in output.get("data", {}).items():
@@ -55,25 +55,25 @@ every_chapter = pytest.mark.parametrize("name", CHAPTERS)
 
 
 @every_notebook
-def test_every_cell_was_executed_without_an_error(name):
+def test_every_cell_was_executed_without_error(name):
     assert status.problems(read(name)) == []
 
 
 @every_notebook
-def test_notebooks_are_small_and_name_the_kernel_that_everybody_has(name):
+def test_notebooks_are_small_and_use_the_default_kernel(name):
     assert (BOOK / f"{name}.ipynb").stat().st_size <= 2_000_000
     assert read(name)["metadata"]["kernelspec"]["name"] == "python3"
 
 
 @every_notebook
-def test_outputs_hold_no_path_of_a_machine_and_nothing_of_the_error_stream(name):
+def test_outputs_contain_no_local_path_and_nothing_from_the_error_stream(name):
     for cell in status.code_cells(read(name)):
         assert not [output for output in cell["outputs"] if output.get("name") == "stderr"], source(cell)
         assert not [text for text in texts(cell) if MACHINE_PATH.search(text)], source(cell)
 
 
 @every_notebook
-def test_every_figure_has_a_caption_and_an_alternative_text(name):
+def test_every_figure_has_a_caption_and_alternative_text(name):
     for cell in status.code_cells(read(name)):
         if shows_an_image(cell):
             shown = cell["metadata"].get("mystnb", {})
@@ -82,16 +82,16 @@ def test_every_figure_has_a_caption_and_an_alternative_text(name):
 
 
 @every_notebook
-def test_outputs_that_are_not_compared_are_few_and_an_assertion_follows(name):
+def test_few_outputs_are_ignored_and_an_assertion_follows_each(name):
     cells = status.code_cells(read(name))
     ignored = [number for number, cell in enumerate(cells) if IGNORED in tags(cell)]
     assert len(ignored) <= len(cells) / 4
     for number in ignored:
-        assert "assert " in up_to_the_next_compared_cell(cells[number:]), source(cells[number])
+        assert "assert " in source_up_to_the_next_compared_cell(cells[number:]), source(cells[number])
 
 
-def up_to_the_next_compared_cell(cells):
-    """The source of cells whose output is not compared, and of the first after them whose output is."""
+def source_up_to_the_next_compared_cell(cells):
+    """Return the source of the leading cells whose output is ignored, and of the first cell whose output is compared."""
     end = next((number for number, cell in enumerate(cells) if IGNORED not in tags(cell)), len(cells))
     return "\n".join(source(cell) for cell in cells[: end + 1])
 
@@ -104,7 +104,7 @@ def test_cells_are_short(name):
 
 
 @every_chapter
-def test_a_chapter_begins_with_what_it_teaches_and_ends_with_what_it_rests_on(name):
+def test_a_chapter_begins_with_its_objectives_and_ends_with_summary_exercises_and_references(name):
     notebook = read(name)
     head = source(notebook["cells"][0])
     assert head.startswith("# ") and "{admonition}" in head
@@ -116,14 +116,14 @@ def test_a_chapter_begins_with_what_it_teaches_and_ends_with_what_it_rests_on(na
 
 
 @every_chapter
-def test_a_chapter_shows_the_same_lines_in_keras_and_pytorch_and_links_the_functions_it_names(name):
+def test_a_chapter_compares_with_keras_and_pytorch_and_links_functions_and_literature(name):
     text = markdown(read(name))
     assert "{margin} In Keras 3 and PyTorch" in text
     assert "{func}`~glo_lib." in text and ("{cite:t}`" in text or "{cite:p}`" in text)
 
 
 @every_chapter
-def test_a_chapter_has_four_exercises_and_each_has_a_solution_that_runs(name):
+def test_a_chapter_has_at_least_four_exercises_each_with_a_solution_in_code(name):
     cells = read(name)["cells"]
     start = next(number for number, cell in enumerate(cells) if re.search(r"^## Exercises", source(cell), re.MULTILINE))
     text = "\n\n".join(source(cell) for cell in cells[start:] if cell["cell_type"] == "markdown")
@@ -134,7 +134,7 @@ def test_a_chapter_has_four_exercises_and_each_has_a_solution_that_runs(name):
             assert following["cell_type"] == "code" and HIDDEN in tags(following), source(cell)
 
 
-def test_the_table_of_contents_holds_every_page_and_keeps_the_order():
+def test_the_table_of_contents_lists_every_page_in_the_right_order():
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
     listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
     assert listed == [name for name in ORDER if name in listed]
@@ -148,16 +148,16 @@ def test_bibliographies_are_listed_and_no_key_occurs_twice():
     assert keys and len(keys) == len(set(keys))
 
 
-def test_images_of_pages_have_an_alternative_text():
+def test_images_in_pages_have_alternative_text():
     for page in BOOK.glob("*.md"):
         assert not re.findall(r"!\[\s*\]\(", page.read_text("utf8")), page.name
 
 
-def test_every_module_of_the_library_has_its_place_on_the_api_page():
+def test_every_module_of_the_library_is_on_the_api_page():
     listed = re.findall(r"automodule:: glo_lib\.([\w.]+)", (BOOK / "api.md").read_text())
     paths = [path.relative_to(ROOT / "glo_lib") for path in (ROOT / "glo_lib").rglob("*.py") if path.stem not in ("__main__", "__init__")]
     modules = {".".join(path.with_suffix("").parts) for path in paths}
-    packages = {"codes", "training", "inference"}  # chapter words; their parts are listed as well
+    packages = {"codes", "training", "inference"}  # listed themselves, because they re-export names for the chapters
     assert len(listed) == len(set(listed)) and set(listed) == modules | packages
 
 
@@ -165,7 +165,7 @@ def config():
     return yaml.safe_load((ROOT / "_config.yml").read_text())
 
 
-def test_the_address_of_the_repository_stands_in_one_place():
+def test_the_address_of_the_repository_occurs_only_in_config_yml():
     address = config()["repository"]["url"]
     name = address.removeprefix("https://github.com/")
     assert name != address and name.count("/") == 1
@@ -176,7 +176,7 @@ def test_the_address_of_the_repository_stands_in_one_place():
     assert [path.name for path in files if name.encode() in path.read_bytes()] == ["_config.yml"]
 
 
-def test_the_book_loads_nothing_from_outside():
+def test_the_book_loads_nothing_from_other_servers():
     sphinx = config()["sphinx"]["config"]
     assert "sphinx_thebe" not in sphinx["extensions"] and sphinx["nb_ipywidgets_js"] == {}
     script = BOOK / "extra" / sphinx["mathjax_path"].removeprefix("../")

@@ -1,6 +1,7 @@
-"""Of the built book, as a reader meets it: nothing fails or comes from outside; mathematics, search, dark mode work; nothing overflows.
+"""The built book in a browser: nothing fails or is loaded from other servers; mathematics, search and dark mode work; no page overflows.
 
-The book is built into a temporary folder and served from this machine. Skipped where playwright (extra ``browser``) or Chromium is missing.
+The book is built into a temporary folder and served from this machine. The tests are skipped if playwright (extra ``browser``) or Chromium
+is missing.
 """
 
 import re
@@ -23,24 +24,24 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr
 TOC = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
 PAGES = [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]
 NOTEBOOKS = [name for name in PAGES if (ROOT / f"book/{name}.ipynb").exists()]
-WIDE, NARROW = 1280, 390  # pixels: a laptop, a telephone
-PATIENCE = 600_000.0  # milliseconds: a slow machine is no failure
+WIDE, NARROW = 1280, 390  # pixels: a laptop, a phone
+TIMEOUT = 600_000.0  # milliseconds; long, because a slow machine is not a failure
 
 pytestmark = pytest.mark.browser
 every_page = pytest.mark.parametrize("name", [*PAGES, "search", "genindex"])
 
 
 class Visit(NamedTuple):
-    """What happened while a page was loaded, and what it looked like afterwards."""
+    """What happened while a page was loaded, and its state afterwards."""
 
-    complaints: list[str]  # of the console, and errors of scripts
-    failures: list[str]  # requests without an answer, or with one of 400 and above
-    outside: list[str]  # requests to anything but this machine
-    formulas: int  # in the page's source
-    drawn: int  # by MathJax
+    messages: list[str]  # errors and warnings of the console and of scripts
+    failures: list[str]  # requests without a response, or with a status of at least 400
+    external: list[str]  # requests to other servers
+    formulas: int  # in the source of the page
+    rendered: int  # formulas rendered by MathJax
     broken: int  # formulas that MathJax could not read
-    nameless: list[str]  # images without an alternative text, or with an empty one
-    sideways: dict[int, list[str]]  # by width of the window, what reaches over the right edge
+    without_alt: list[str]  # images without alternative text
+    overflowing: dict[int, list[str]]  # by width of the window, elements that extend beyond the right edge
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,14 @@ def browser():
     if not Path(CHROMIUM).exists():
         pytest.skip(f"there is no Chromium on the PATH or at {CHROMIUM}")
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=TIMEOUT)
         yield chromium
         chromium.close()
 
 
 @pytest.fixture(scope="module")
 def site(browser, tmp_path_factory):
-    """The folder of the built pages; asks for the browser so that nothing is built where there is none."""
+    """The folder of the built pages; depends on the browser, so nothing is built where there is none."""
     folder = tmp_path_factory.mktemp("book")
     build = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     options = ["--path-output", str(folder), "--warningiserror", "--nitpick", "--keep-going", "--quiet"]
@@ -81,7 +82,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def visit(browser, address):
-    """Visit a page by name; each is loaded once."""
+    """Return a function that visits a page by name; each page is loaded once."""
     visits = {}
 
     def visit_once(name):
@@ -95,33 +96,33 @@ def visit(browser, address):
 
 @contextmanager
 def opened(browser, **options):
-    """An empty page, with nothing of other visits."""
+    """Open an empty page in a new browser context."""
     with browser.new_context(viewport={"width": WIDE, "height": 800}, **options) as context:
-        context.set_default_navigation_timeout(PATIENCE)
-        context.set_default_timeout(PATIENCE / 5)
+        context.set_default_navigation_timeout(TIMEOUT)
+        context.set_default_timeout(TIMEOUT / 5)
         yield context.new_page()
 
 
 def _load(page, address, file):
-    complaints, failures, outside = [], [], []
-    page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    messages, failures, external = [], [], []
+    page.on("console", lambda line: messages.append(line.text) if line.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("requestfailed", lambda request: failures.append(request.url))
-    page.on("response", lambda answer: failures.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
-    page.on("request", lambda asked: outside.append(asked.url) if not asked.url.startswith((address, "data:", "blob:")) else None)
+    page.on("response", lambda response: failures.append(f"{response.status} {response.url}") if response.status >= 400 else None)
+    page.on("request", lambda request: external.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None)
     page.goto(address + file, wait_until="networkidle")
     page.evaluate("window.MathJax && window.MathJax.startup && window.MathJax.startup.promise")
-    formulas, drawn, broken = (page.locator(what).count() for what in (".math", "mjx-container", "mjx-merror"))
-    nameless = page.evaluate("[...document.images].filter(i => !(i.alt || '').trim()).map(i => i.currentSrc || i.outerHTML)")
-    sideways = {}
+    formulas, rendered, broken = (page.locator(selector).count() for selector in (".math", "mjx-container", "mjx-merror"))
+    without_alt = page.evaluate("[...document.images].filter(i => !(i.alt || '').trim()).map(i => i.currentSrc || i.outerHTML)")
+    overflowing = {}
     for width in (WIDE, NARROW):
         page.set_viewport_size({"width": width, "height": 800})
-        sideways[width] = page.evaluate(OVER_THE_EDGE)
-    return Visit(complaints, failures, outside, formulas, drawn, broken, nameless, sideways)
+        overflowing[width] = page.evaluate(FIND_OVERFLOW)
+    return Visit(messages, failures, external, formulas, rendered, broken, without_alt, overflowing)
 
 
-# Empty when the page itself cannot be scrolled sideways; boxes that scroll by themselves (tables, code) may hold wide things.
-OVER_THE_EDGE = """() => {
+# Empty if the page cannot be scrolled horizontally; boxes with their own scroll bars (tables, code) may be wider.
+FIND_OVERFLOW = """() => {
   const edge = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= edge) return [];
   const wide = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > edge + 1);
@@ -130,33 +131,33 @@ OVER_THE_EDGE = """() => {
 
 
 @every_page
-def test_a_page_loads_without_complaint_and_nothing_fails(visit, name):
-    assert visit(name).complaints == []
+def test_a_page_loads_without_warning_and_no_request_fails(visit, name):
+    assert visit(name).messages == []
     assert visit(name).failures == []
 
 
 @every_page
-def test_a_page_asks_for_nothing_from_outside(visit, name):
-    assert visit(name).outside == []
+def test_a_page_requests_nothing_from_other_servers(visit, name):
+    assert visit(name).external == []
 
 
 @every_page
-def test_every_formula_is_drawn(visit, name):
-    seen = visit(name)
-    assert seen.drawn >= seen.formulas and seen.broken == 0
+def test_every_formula_is_rendered(visit, name):
+    page = visit(name)
+    assert page.rendered >= page.formulas and page.broken == 0
     if name == "notation":
-        assert seen.drawn > 10
+        assert page.rendered > 10
 
 
 @every_page
-def test_every_image_has_an_alternative_text(visit, name):
-    assert visit(name).nameless == []
+def test_every_image_has_alternative_text(visit, name):
+    assert visit(name).without_alt == []
 
 
 @every_page
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_no_page_scrolls_sideways(visit, name, width):
-    assert visit(name).sideways[width] == []
+def test_no_page_scrolls_horizontally(visit, name, width):
+    assert visit(name).overflowing[width] == []
 
 
 def test_the_search_finds_projection(browser, address):
@@ -179,16 +180,16 @@ def test_dark_mode_follows_the_system_and_the_button_changes_it(browser, address
     with opened(browser, color_scheme="dark") as page:
         page.goto(address + "index.html", wait_until="networkidle")
         assert lightness(background(page)) < 60
-        for _ in range(3):  # auto, light, dark: the button goes round
+        for _ in range(3):  # the button cycles through auto, light and dark
             page.locator("button.theme-switch-button:visible").first.click()
             if page.evaluate("document.documentElement.dataset.mode") == "light":
                 break
-        page.wait_for_timeout(500)  # the colour fades
+        page.wait_for_timeout(500)  # the colour changes gradually
         assert lightness(background(page)) > 200
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_buttons_lead_to_the_repository_and_to_the_notebook(site, name):
+def test_the_buttons_link_to_the_repository_and_the_notebook(site, name):
     settings = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     place = f"{settings['url'].removeprefix('https://github.com/')}", settings["branch"]
     page = (site / f"{name}.html").read_text("utf8")
@@ -201,25 +202,25 @@ def test_the_buttons_lead_to_the_repository_and_to_the_notebook(site, name):
     assert (site / f"_sources/{name}.ipynb").read_bytes() == (ROOT / f"book/{name}.ipynb").read_bytes()
 
 
-def test_every_link_within_the_book_leads_somewhere(site):
+def test_every_link_within_the_book_has_a_target(site):
     from bs4 import BeautifulSoup
 
     soups = {path.name: BeautifulSoup(path.read_text("utf8"), "html.parser") for path in site.glob("*.html")}
     names = {file: {tag.get("id") or tag.get("name") for tag in soup.find_all(True)} for file, soup in soups.items()}
-    dead, seen = [], 0
+    dead, num_links = [], 0
     for file, soup in soups.items():
         for link in soup.find_all("a", href=True):
             target, anchor = urldefrag(urljoin(file, unquote(link["href"])))
             if urlparse(target).scheme:
                 continue
-            seen += 1
+            num_links += 1
             known = (site / target).exists() and (not anchor or target not in names or anchor in names[target])
             dead += [] if known else [f"{file}: {link['href']}"]
-    assert seen > 100 and dead == []
+    assert num_links > 100 and dead == []
 
 
-def test_no_page_shows_the_marks_of_markdown(site):
-    """A table, a role or an emphasis that was not understood stands on the page as it was typed."""
+def test_no_page_shows_markdown_syntax(site):
+    """A table, role or emphasis that was not parsed appears on the page as it was typed."""
     from bs4 import BeautifulSoup
 
     for path in site.glob("*.html"):
@@ -229,7 +230,7 @@ def test_no_page_shows_the_marks_of_markdown(site):
         assert not re.findall(r".{0,40}(?:[|:]-{2,}|\{[a-z:]+\}`|\*\*|```).{0,40}", main.get_text(" ")), path.name
 
 
-def test_no_page_names_a_resource_from_outside(site):
+def test_no_page_refers_to_a_resource_on_another_server(site):
     from bs4 import BeautifulSoup
 
     loaded = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "object": "data"}

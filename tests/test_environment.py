@@ -1,4 +1,4 @@
-"""Of the files that install and build the project: that they agree with each other."""
+"""The files that install and build the project agree with each other."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ def read(name):
     return (ROOT / name).read_text()
 
 
-def test_requirements_name_exact_versions_and_no_address():
+def test_requirements_pin_exact_versions_and_contain_no_url():
     lines = read("requirements.txt").splitlines()
     assert len(lines) > 100
     assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==\S+( ; .+)?", line)]
 
 
-def test_every_direct_pin_is_in_the_requirements_and_the_readme():
+def test_every_direct_dependency_is_in_the_requirements_and_the_readme():
     def normal(name):
         return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -29,11 +29,11 @@ def test_every_direct_pin_is_in_the_requirements_and_the_readme():
     assert len(pins) > 15
     for name, version in pins:
         assert re.search(rf"\b{re.escape(name)}\b", read("README.md")), name
-        if name not in ("setuptools", "playwright", "torch"):  # builds the package; extras for those who browse, or compare
+        if name not in ("setuptools", "playwright", "torch"):  # the build tool, and packages of the extras browser and bench
             assert (normal(name), version) in installed, name
 
 
-def test_conda_and_binder_install_the_same_requirements_with_lines_that_a_requirements_file_may_hold():
+def test_conda_and_binder_install_the_same_requirements():
     conda = yaml.safe_load(read("environment.yml"))
     (from_pip,) = [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)]
     assert from_pip == ["-r requirements.txt", "--editable ."]
@@ -45,10 +45,10 @@ def test_the_citation_agrees_with_the_package_and_the_book():
     citation, book = yaml.safe_load(read("CITATION.cff")), yaml.safe_load(read("_config.yml"))
     assert (citation["title"], [author["name"] for author in citation["authors"]]) == (book["title"], [book["author"]])
     assert f'version = "{citation["version"]}"' in read("pyproject.toml") and f'license = "{citation["license"]}"' in read("pyproject.toml")
-    assert "repository-code" not in citation  # _config.yml alone has the address
+    assert "repository-code" not in citation  # only _config.yml has the address
 
 
-def test_presets_and_notebook_name_only_settings_that_exist():
+def test_presets_contain_only_settings_that_exist():
     from glo_lib.config import TrainConfig, describe
 
     known = {name for name, _, _ in describe(TrainConfig())}
@@ -58,5 +58,5 @@ def test_presets_and_notebook_name_only_settings_that_exist():
 
 
 @pytest.mark.parametrize("command", ["jupyter-book build book/", "papermill book/train.ipynb out.ipynb -p gpus 2", "pytest --nbval"])
-def test_the_three_commands_stand_in_the_readme_as_they_are_run(command):
+def test_the_three_commands_are_the_same_in_readme_and_makefile(command):
     assert command in read("README.md") and command in read("Makefile")

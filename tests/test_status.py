@@ -1,4 +1,4 @@
-"""Of the page on what was run: times and failures are read from the notebooks, and a failure ends the build with a sentence."""
+"""The status page: times and failures are read from the notebooks, and a failure stops the build with a message."""
 
 import copy
 from types import SimpleNamespace
@@ -18,13 +18,13 @@ def notebook(*cells):
     return {"cells": list(cells), "metadata": {"language_info": {"version": "3.11.7"}}}
 
 
-def test_a_run_adds_up_the_seconds_of_its_cells():
+def test_the_seconds_of_a_run_are_the_sum_over_its_cells():
     quick = {**STAMPS, "shell.execute_reply": "2026-01-31T23:59:58.250Z"}
     run = status.run_of(notebook(cell(), {"cell_type": "markdown", "source": "text"}, cell(stamps=quick)))
     assert run == status.Run(seconds=3.75, cells=2, slowest=3.5, date="2026-01-31", python="3.11.7")
 
 
-def test_an_executed_notebook_has_no_problems_and_empty_cells_need_not_run():
+def test_an_executed_notebook_has_no_problems_even_with_an_empty_cell():
     assert status.problems(notebook(cell(), cell(source="\n", count=None, stamps=None))) == []
 
 
@@ -39,7 +39,7 @@ def test_a_cell_that_failed_is_named_with_its_error():
     assert status.problems(notebook(failed)) == ["code cell 1 (1 / 0) ended in ZeroDivisionError: division by zero"]
 
 
-def test_the_build_ends_with_a_line_for_each_bad_cell():
+def test_the_build_stops_with_a_line_for_each_bad_cell():
     status.check({"good": notebook(cell())})
     with pytest.raises(status.NotebookError) as caught:
         status.check({"good": notebook(cell()), "bad": notebook(cell(count=None), cell("z", count=None))})
@@ -50,11 +50,11 @@ def test_the_build_ends_with_a_line_for_each_bad_cell():
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s")])
-def test_durations_read_well(seconds, words):
+def test_durations_are_rounded_to_seconds_and_minutes(seconds, words):
     assert status.in_words(seconds) == words.replace(" ", status.NO_BREAK)
 
 
-def test_the_table_of_runs_has_a_line_for_each_notebook_and_their_sum():
+def test_the_table_of_runs_has_a_line_for_each_notebook_and_one_for_their_sum():
     table = status.run_table({"train": notebook(cell(), cell()), "decoder": notebook(cell())})
     assert [line.replace(status.NO_BREAK, " ") for line in table[2:]] == [
         "| {doc}`train` | 2 | 7.0 s | 3.5 s | 2026-01-31 | 3.11.7 |",
@@ -63,16 +63,16 @@ def test_the_table_of_runs_has_a_line_for_each_notebook_and_their_sum():
     ]
 
 
-def test_versions_are_those_installed_and_a_package_that_is_not_has_no_line():
+def test_the_table_of_versions_lists_only_installed_packages():
     assert status.version_table(["pytest", "no-such-package"])[2:] == [f"| pytest | {pytest.__version__} |"]
 
 
-def test_pinned_packages_are_named_once_without_extras_and_without_the_builder():
+def test_pinned_packages_are_listed_once_without_extras_and_without_setuptools():
     text = 'requires = ["setuptools==1"]\n["numpy==2; python_version >= \'3.11\'", "numpy==1", "tensorflow[and-cuda]==2"]\n[">=3.10"]'
     assert status.pinned_packages(text) == ["numpy", "tensorflow"]
 
 
-def test_the_page_is_made_again_only_when_it_would_change(monkeypatch):
+def test_the_page_is_outdated_only_if_it_would_change(monkeypatch):
     notebooks = {"train": notebook(cell())}
     monkeypatch.setattr(status, "notebooks_of", lambda env: notebooks)
     monkeypatch.setattr(status, "_packages", lambda env: ["pytest"])

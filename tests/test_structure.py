@@ -1,4 +1,4 @@
-"""The structure of the library: imports run one way, few levels deep, and the chapters' modules know nothing of training and inference."""
+"""The structure of the library: imports have no cycles, few levels, and chapters import neither training nor inference."""
 
 import ast
 import functools
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ("inputs", "projection", "decoder", "losses", "vae", "codes")
-WINGS = ("system", "graph", "images", "faces", "runs", "figures", "evaluation")
+PACKAGES = ("system", "graph", "images", "faces", "runs", "figures", "evaluation")
 
 
 def name_of(path: Path) -> str:
@@ -21,7 +21,7 @@ PATHS = {name_of(path): path for path in (ROOT / "glo_lib").rglob("*.py")}
 
 @functools.cache
 def imports_of(name: str) -> frozenset[str]:
-    """Modules of the library that a module imports anywhere in its text."""
+    """Return the modules of the library that a module imports anywhere in its source."""
     found = set()
     for node in ast.walk(ast.parse(PATHS[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "glo_lib":
@@ -34,9 +34,9 @@ def imports_of(name: str) -> frozenset[str]:
 
 
 @functools.cache
-def everything_below(name: str, above: tuple[str, ...] = ()) -> frozenset[str]:
-    assert name not in above, f"a circle of imports: {' -> '.join([*above, name])}"
-    return frozenset().union(*({other} | everything_below(other, (*above, name)) for other in imports_of(name)))
+def all_imports_of(name: str, importers: tuple[str, ...] = ()) -> frozenset[str]:
+    assert name not in importers, f"a cycle of imports: {' -> '.join([*importers, name])}"
+    return frozenset().union(*({other} | all_imports_of(other, (*importers, name)) for other in imports_of(name)))
 
 
 @functools.cache
@@ -44,33 +44,35 @@ def level(name: str) -> int:
     return 1 + max((level(other) for other in imports_of(name)), default=0)
 
 
-def test_there_are_no_circles_and_at_most_eleven_levels():
+def test_imports_have_no_cycles_and_at_most_eleven_levels():
     for name in PATHS:
-        everything_below(name)
+        all_imports_of(name)
     assert max(level(name) for name in PATHS) <= 11
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_the_modules_of_the_chapters_know_nothing_of_training_and_inference(chapter):
+def test_the_modules_of_the_chapters_do_not_import_training_or_inference(chapter):
     names = [name for name in PATHS if name == f"glo_lib.{chapter}" or name.startswith(f"glo_lib.{chapter}.")]
     assert names
-    below = frozenset().union(*(everything_below(name) for name in names))
-    assert not [name for name in below if name.startswith(("glo_lib.training", "glo_lib.inference", "glo_lib.evaluation", "glo_lib.runs"))]
+    imported = frozenset().union(*(all_imports_of(name) for name in names))
+    assert not [
+        name for name in imported if name.startswith(("glo_lib.training", "glo_lib.inference", "glo_lib.evaluation", "glo_lib.runs"))
+    ]
 
 
-def test_wings_do_not_know_training_and_only_the_upper_ones_know_inference():
+def test_only_training_imports_training_and_only_the_upper_packages_import_inference():
     for name in PATHS:
-        wing = name.split(".")[1] if "." in name else ""
+        package = name.split(".")[1] if "." in name else ""
         used = {other.split(".")[1] for other in imports_of(name)}
-        assert "training" not in used or wing in ("training", "__main__"), name
-        assert "inference" not in used or wing in ("inference", "figures", "evaluation", "training", "__main__"), name
+        assert "training" not in used or package in ("training", "__main__"), name
+        assert "inference" not in used or package in ("inference", "figures", "evaluation", "training", "__main__"), name
 
 
-def test_every_part_of_the_library_is_a_chapter_or_a_wing_and_has_the_tests_of_its_name():
+def test_every_module_belongs_to_a_chapter_or_a_package_and_has_a_test_file_of_its_name():
     parts = {name.split(".")[1] for name in PATHS if "." in name}
-    assert parts == {*CHAPTERS, *WINGS, "training", "inference", "config", "__main__"}
+    assert parts == {*CHAPTERS, *PACKAGES, "training", "inference", "config", "__main__"}
     for name, path in PATHS.items():
         if path.name in ("__init__.py", "__main__.py") or name in ("glo_lib.faces.portrait", "glo_lib.images.crop"):
-            continue  # drawn pictures and crops are tested through those who use them
+            continue  # tested through the modules that use them
         inside = path.relative_to(ROOT / "glo_lib")
         assert (ROOT / "tests" / inside.with_name(f"test_{inside.name}")).exists(), name

@@ -1,12 +1,12 @@
-"""Sphinx extension for the API page: fields of named tuples, whose meaning their class explains, get no entries of their own."""
+"""Sphinx extension for the API page: fields of named tuples get no entries of their own, because their class documents them."""
 
 from sphinx.application import Sphinx
 
-NAMELESS = "Alias for field number"  # how Python documents a field of a named tuple
+NAMELESS = "Alias for field number"  # the docstring that Python gives a field of a named tuple
 
 
 def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
-    """Leave out what says nothing; None leaves the decision to others."""
+    """Skip fields of named tuples; None leaves the decision to other extensions."""
     return True if (getattr(obj, "__doc__", None) or "").startswith(NAMELESS) else None
 
 

@@ -1,9 +1,9 @@
-"""Sphinx extension: the page on what was run, when, for how long and with which versions; and the end of a build that would hide a failure.
+"""Sphinx extension for the status page: which notebooks ran when, how long and with which versions; a failed cell stops the build.
 
-The build executes nothing, so what it shows is only as good as the outputs that were committed. Before anything is read, every notebook of
-the book is checked: a code cell that was not executed, or that ended in an error, ends the build with one line for each such cell.
+The build executes nothing, so it depends on the outputs that were committed. Therefore every notebook of the book is checked before any
+page is read: if code cells were not executed or ended in an error, the build stops with one line for each of them.
 
-``{notebook-runs}`` and ``{package-versions}`` are directives without content; `run_table` and `version_table` make what they show.
+``{notebook-runs}`` and ``{package-versions}`` are directives without content; `run_table` and `version_table` create their tables.
 """
 
 import json
@@ -28,7 +28,7 @@ PIN = re.compile(r'"([A-Za-z0-9_-]+)(?:\[[a-z-]+\])?==')
 
 
 class NotebookError(SphinxError):
-    """Notebooks that must not be published as they are."""
+    """Notebooks have cells that were not executed or that failed, so they must not be published."""
 
     category = "Notebooks that were not executed to their end"
 
@@ -39,9 +39,9 @@ class Run(NamedTuple):
     Attributes:
         seconds: sum over the cells, without the start of the kernel.
         cells: number of code cells.
-        slowest: seconds of the slowest cell.
+        slowest: time of the slowest cell, in seconds.
         date: day of the first cell, in UTC, as in 2026-01-31.
-        python: version of Python, as in 3.11.7; empty where the notebook does not say.
+        python: version of Python, as in 3.11.7; empty if the notebook does not contain it.
     """
 
     seconds: float
@@ -52,12 +52,12 @@ class Run(NamedTuple):
 
 
 def code_cells(notebook: dict) -> list[dict]:
-    """The code cells that hold anything."""
+    """Return the code cells that are not empty."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
 
 
 def problems(notebook: dict) -> list[str]:
-    """What keeps a notebook from being published, a line for each cell: not executed, or ended in an error."""
+    """Return a line for each cell because of which a notebook must not be published: not executed, or ended in an error."""
     found = []
     for number, cell in enumerate(code_cells(notebook), start=1):
         first_line = "".join(cell["source"]).strip().splitlines()[0]
@@ -70,7 +70,7 @@ def problems(notebook: dict) -> list[str]:
 
 
 def run_of(notebook: dict) -> Run:
-    """How a notebook was executed; it must have no `problems`."""
+    """Return how a notebook was executed; it must have no `problems`."""
     stamps = [cell["metadata"]["execution"] for cell in code_cells(notebook)]
     seconds = [(_moment(stamp[END]) - _moment(stamp[START])).total_seconds() for stamp in stamps]
     python = notebook["metadata"].get("language_info", {}).get("version", "")
@@ -82,7 +82,7 @@ def _moment(stamp: str) -> datetime:
 
 
 def in_words(seconds: float) -> str:
-    """A duration for reading, with spaces that do not break: 0.4 s, 12 s, 3 min 20 s."""
+    """Format a duration with non-breaking spaces: 0.4 s, 12 s, 3 min 20 s."""
     if seconds < 9.95:
         return f"{seconds:.1f}{NO_BREAK}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -90,7 +90,7 @@ def in_words(seconds: float) -> str:
 
 
 def run_table(notebooks: dict[str, dict]) -> list[str]:
-    """Markdown: a line for each notebook, by name of its page, and one for their sum."""
+    """Return a Markdown table with a line for each notebook, by the name of its page, and one for their sum."""
     runs = {name: run_of(notebook) for name, notebook in notebooks.items()}
     lines = ["| notebook | code cells | run time | slowest cell | executed on | Python |", "|---|---:|---:|---:|---|---|"]
     for name, run in runs.items():
@@ -101,7 +101,7 @@ def run_table(notebooks: dict[str, dict]) -> list[str]:
 
 
 def version_table(packages: list[str]) -> list[str]:
-    """Markdown: the version of each package that is installed."""
+    """Return a Markdown table with the version of each package that is installed."""
     versions = {name: _version(name) for name in packages}
     return ["| package | version |", "|---|---|", *(f"| {name} | {found} |" for name, found in versions.items() if found)]
 
@@ -114,40 +114,40 @@ def _version(package: str) -> str:
 
 
 def pinned_packages(pyproject: str) -> list[str]:
-    """Names of the packages with an exact version in the text of a pyproject.toml, each once, in order; the builder of wheels aside."""
+    """Return the packages with an exact version in the text of a pyproject.toml, each once, in order, without setuptools."""
     return [name for name in dict.fromkeys(PIN.findall(pyproject)) if name != "setuptools"]
 
 
 def machine() -> str:
-    """A sentence on the machine that builds the book."""
+    """Return a sentence on the machine that builds the book."""
     system = f"{platform.system()} ({platform.machine()})"
     return f"These pages were built on {system} with {os.cpu_count()} processors and Python {platform.python_version()}."
 
 
 def graphics() -> str:
-    """A sentence on the GPUs that TensorFlow finds on the machine that builds the book."""
-    from glo_lib.graph.backend import tf  # four seconds, which an unchanged build does not spend
+    """Return a sentence on the GPUs that TensorFlow finds on the machine that builds the book."""
+    from glo_lib.graph.backend import tf  # imported here, because it takes four seconds, which a build without changes need not spend
 
     found = len(tf.config.list_physical_devices("GPU"))
     return f"TensorFlow found {found or 'no'} GPU{'s' if found > 1 else ''}."
 
 
 def notebooks_of(env: BuildEnvironment) -> dict[str, dict]:
-    """The book's notebooks by the names of their pages, in the order of the table of contents."""
+    """Return the notebooks of the book by the names of their pages, in the order of the table of contents."""
     order = [env.config.root_doc, *(name for name in env.app.config.external_site_map if name != env.config.root_doc)]
     paths = {name: Path(env.doc2path(name)) for name in order if name in env.found_docs}
     return {name: json.loads(path.read_text("utf8")) for name, path in paths.items() if path.suffix == ".ipynb"}
 
 
 class NotebookRuns(SphinxDirective):
-    """``{notebook-runs}``: the table of `run_table`."""
+    """The directive ``{notebook-runs}``: the table of `run_table`."""
 
     def run(self) -> list[nodes.Node]:
         return _rendered(self, run_table(notebooks_of(self.env)))
 
 
 class PackageVersions(SphinxDirective):
-    """``{package-versions}``: the machine, its GPUs, and the table of `version_table`."""
+    """The directive ``{package-versions}``: the machine, its GPUs, and the table of `version_table`."""
 
     def run(self) -> list[nodes.Node]:
         return _rendered(self, [machine(), graphics(), "", *version_table(_packages(self.env))])
@@ -164,10 +164,10 @@ def _rendered(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
 
 
 def check(notebooks: dict[str, dict]) -> None:
-    """End the build with a readable list when a notebook must not be published.
+    """Stop the build with a readable list if a notebook must not be published.
 
     Raises:
-        NotebookError: with a line for each cell that was not executed, or failed.
+        NotebookError: with a line for each cell that was not executed or that failed.
     """
     found = [f"book/{name}.ipynb, {problem}" for name, notebook in notebooks.items() for problem in problems(notebook)]
     if found:
@@ -176,7 +176,7 @@ def check(notebooks: dict[str, dict]) -> None:
 
 
 def outdated_pages(app: Sphinx, env: BuildEnvironment, *_) -> list[str]:
-    """Check the notebooks; then the page of the directives is read again when what it would show is no longer what it showed."""
+    """Check the notebooks, and return the status page if its content would change, so Sphinx reads it again."""
     notebooks = notebooks_of(env)
     check(notebooks)
     shown = "\n".join([machine(), *run_table(notebooks), *version_table(_packages(env))])

@@ -1,11 +1,11 @@
-"""The table of latent codes: where it starts, and how it is learned at a cost that does not grow with the number of images.
+"""The table of latent codes: its initial values, and an optimizer whose cost does not grow with the number of images.
 
-There is one row for each training image, so the table grows with the data: 202,599 images of CelebA and d = 100 make 20 million parameters,
-more than the decoder has. Three things deal with that:
+The table has one row for each training image, so it grows with the data. For the 202,599 images of CelebA and d = 100 it has 20 million
+parameters, more than the decoder. Its modules keep this affordable:
 
-- `glo_lib.codes.pca`: a start which already knows the data, by principal component analysis;
-- `glo_lib.codes.adam`: an Adam that touches only the rows of the batch;
-- `glo_lib.codes.table`: blocks instead of whole tables.
+- `glo_lib.codes.pca`: initial codes from the principal components of the images;
+- `glo_lib.codes.adam`: an Adam that updates only the rows in the batch;
+- `glo_lib.codes.table`: random initial codes, and tables of zeros that need no second copy in memory.
 """
 
 from glo_lib.codes.adam import RowwiseAdam

@@ -1,4 +1,4 @@
-"""Row-wise Adam: an optimiser for the table of codes whose cost does not grow with the number of images."""
+"""Row-wise Adam: an optimizer for the table of codes whose cost does not grow with the number of images."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,18 @@ from glo_lib.graph.backend import tf
 class RowwiseAdam(tf.compat.v1.train.Optimizer):
     """Adam that reads and writes only the rows in the batch, for variables that are looked up with ``tf.gather``.
 
-    TensorFlow's own Adam decays both moments of *every* row at every step, and moves rows whose image was not in the batch: its cost
-    grows with the number of images. Here each row is its own little Adam (Kingma and Ba, 2015, section 2, the last form before 2.1),
-    with its own count of visits for the correction of the start; a row that is not looked up stays bit-identical. When every row is
-    in every batch it does what ``tf.compat.v1.train.AdamOptimizer`` does.
+    TensorFlow's own Adam decays both moments of *every* row at every step and also moves the rows that are not in the batch, so its cost
+    grows with the number of images. Here each row has an Adam of its own (Kingma and Ba, 2015, section 2, the last form before 2.1),
+    which counts the visits of this row for the bias correction. A row that is not looked up stays bit-identical. If every row is in every
+    batch, the result is that of ``tf.compat.v1.train.AdamOptimizer``.
 
     Args:
         learning_rate: float or scalar tensor.
-        beta1: decay of the first moment, per visit.
-        beta2: decay of the second moment, per visit.
-        epsilon: added to the root of the second moment.
-        project: applied to the rows after the step, (rows, d) -> (rows, d); `glo_lib.projection.project` puts them back on the
-            sphere, so that their norm, and with it the effective learning rate, cannot drift. Default: leave them.
+        beta1: decay of the first moment at each visit.
+        beta2: decay of the second moment at each visit.
+        epsilon: added to the square root of the second moment.
+        project: applied to the rows after the step, (rows, d) -> (rows, d). `glo_lib.projection.project` re-projects them onto the
+            sphere, so their norm, and with it the effective learning rate, cannot drift. Default: no projection.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -49,13 +49,13 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
 
     def _create_slots(self, var_list):
         for var in var_list:
-            # Counts in float32, which is exact up to 16 million visits: TensorFlow cannot scatter whole numbers on a GPU.
+            # The count is float32, which is exact up to 16 million visits, because TensorFlow cannot scatter integers on a GPU.
             for slot, columns in (("m", var.shape[1]), ("v", var.shape[1]), ("visits", 1)):
                 shape = tf.TensorShape([var.shape[0], columns])
                 self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
 
     def _resource_apply_sparse(self, grad, handle, indices):
-        # The base class has already summed the gradients of a row that is in the batch more than once.
+        # If a row is in the batch more than once, the base class has already summed its gradients.
         var, m, v, visits = handle, *(self.get_slot(handle, name) for name in ("m", "v", "visits"))
         t = tf.gather(visits, indices) + 1  # (rows, 1)
         m_t = self._beta1 * tf.gather(m, indices) + (1 - self._beta1) * grad

@@ -1,4 +1,4 @@
-"""The first table of latent codes, one row for each image."""
+"""Initial values of the table of latent codes, which has one row for each image."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from glo_lib.graph.backend import tf
 
 
 def normal_codes(num_images: int, num_dims: int, seed: int = 0) -> np.ndarray:
-    """Codes drawn from a unit Gaussian, the start of the post: (num_images, num_dims) float32."""
+    """Draw codes (num_images, num_dims) float32 from a unit Gaussian, as the post does."""
     return np.random.default_rng(seed).standard_normal((num_images, num_dims), dtype=np.float32)
 
 
 def large_zeros(shape: Sequence[int], dtype: tf.DType = tf.float32, partition_info: object = None) -> tf.Tensor:
-    """Initial value of a large table, each time a tensor of its own.
+    """Return zeros as the initial value of a large table, as a new tensor at each call.
 
-    TensorFlow folds the zeros of its own initialiser into one constant, which the session keeps, and which every table shares until it
-    is first written to: one more table in memory, and a step that copies all of them.
+    TensorFlow folds the zeros of its own initializer into one constant. The session keeps this constant, which is one more table in
+    memory, and all tables share it until they are first written to, so the first step has to copy each of them.
 
     Args:
-        shape: of the table.
-        dtype: of its entries.
-        partition_info: of no use here; TensorFlow passes it to initialisers.
+        shape: shape of the table.
+        dtype: type of its entries.
+        partition_info: ignored; TensorFlow passes it to initializers.
 
     Example:
         >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:

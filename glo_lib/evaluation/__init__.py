@@ -1,1 +1,1 @@
-"""What a model achieved: metrics, the features they compare, the evaluation of a run, and the comparison of models."""
+"""Evaluate models: metrics, the features that they compare, the evaluation of a run, and the comparison of models."""

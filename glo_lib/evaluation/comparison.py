@@ -1,4 +1,4 @@
-"""GLO, the VAE and principal components on the same images, by the same numbers."""
+"""Compare GLO, the VAE and principal components on the same images, by the same measures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from glo_lib.images.store import decode_images
 
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 FEATURE_DIMS = 32
-MOST_COMPARED = 2000
+MAX_HELD_OUT = 2000
 HEADINGS = {
     "psnr_training": "PSNR training, dB",
     "psnr_held_out": "PSNR held out, dB",
@@ -29,21 +29,21 @@ HEADINGS = {
     "recall": "recall",
     "memorisation": "memorisation",
 }
-NUMBERS = tuple(HEADINGS)
-RECONSTRUCTION, SAMPLES = NUMBERS[:4], NUMBERS[4:]
+MEASURES = tuple(HEADINGS)
+RECONSTRUCTION_MEASURES, SAMPLE_MEASURES = MEASURES[:4], MEASURES[4:]
 
 
 class ImageSets(NamedTuple):
-    """What everything is measured on.
+    """The images and features that all models are measured on.
 
     Attributes:
-        training: (N, size, size, 3) uint8, in their file.
-        rows: (n,) numbers of the training images that stand for all of them, evenly spread, as many as are held out.
+        training: (N, size, size, 3) uint8, memory-mapped from their file.
+        rows: (n,) indices of evenly spaced training images, as many as there are held-out images.
         held_out: (n, size, size, 3) uint8.
         pixels: features for the Fréchet distance: principal components of the training images.
-        attributes: features for the Fréchet distance, precision and recall: a classifier of the training images' attributes; without a list
-            of attributes the principal components.
-        classifier: what makes them, or None.
+        attributes: features for the Fréchet distance, precision and recall, from a classifier of the attributes of the training images.
+            Without a list of attributes these are the principal components.
+        classifier: that classifier, or None.
     """
 
     training: np.ndarray
@@ -55,18 +55,18 @@ class ImageSets(NamedTuple):
 
     @property
     def reference(self) -> np.ndarray:
-        """(n, size, size, 3) uint8, the training images of `rows`."""
+        """The training images of `rows`: (n, size, size, 3) uint8."""
         return self.training[self.rows]
 
 
 class Contender(NamedTuple):
-    """What a model draws: arrays (n, size, size, 3) of float in [-1, 1].
+    """The images of a model that are measured: arrays (n, size, size, 3) of float in [-1, 1].
 
     Attributes:
-        name: of the model.
-        of_training: reconstructions of the training images `ImageSets.rows`.
+        name: name of the model.
+        of_training: reconstructions of the training images `ImageSets.reference`.
         of_held_out: reconstructions of the held-out images.
-        samples: name of a prior -> new images.
+        samples: name of a prior -> decoded samples.
     """
 
     name: str
@@ -79,22 +79,22 @@ Row = dict[str, str | float]
 
 
 def image_sets(config: TrainConfig, split: Split, seed: int = 0) -> ImageSets:
-    """Decode both parts and fit the features, on training images alone.
+    """Decode the training and held-out images, and fit the features to the training images.
 
     Args:
-        config: image size and crop.
-        split: from `glo_lib.images.split.find_split`; at most 2,000 held-out images are used.
-        seed: of the classifier.
+        config: settings that hold the image size and the crop.
+        split: from `glo_lib.images.split.find_split`. At most 2,000 held-out images are used.
+        seed: seed of the classifier.
     """
     training = decode_images(split.training, config.image_size, config.tight_crop).array()
-    held_out = decode_images(split.held_out, config.image_size, config.tight_crop).array()[:MOST_COMPARED]
+    held_out = decode_images(split.held_out, config.image_size, config.tight_crop).array()[:MAX_HELD_OUT]
     rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
     pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))
-    classifier = _classifier(training, split.training, seed)
+    classifier = _fit_classifier(training, split.training, seed)
     return ImageSets(training, rows, np.array(held_out), pixels, classifier.features if classifier else pixels, classifier)
 
 
-def _classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
+def _fit_classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
     folder = Path(filenames[0]).resolve().parent
     lists = [place / ATTRIBUTES_NAME for place in (folder, folder.parent) if (place / ATTRIBUTES_NAME).is_file()]
     if not lists:
@@ -106,36 +106,38 @@ def _classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> Attr
 def glo_contender(
     run_dir: Path, sets: ImageSets, name: str = "GLO", seed: int = 0, steps: int = 100, priors: Sequence[str] = tuple(inference.PRIORS)
 ) -> Contender:
-    """A trained GLO: its learned codes, codes of held-out images found by optimisation, and samples from its priors.
+    """Decode the images of a trained GLO: from its learned codes, from codes of held-out images, and from samples of its priors.
+
+    The codes of the held-out images are found by optimisation (`glo_lib.inference.encode`).
 
     Args:
         run_dir: folder of the run.
         sets: the images.
-        name: for the table.
-        seed: of the samples.
-        steps: of the search for the codes of held-out images.
+        name: name of the model in the table.
+        seed: seed of the samples.
+        steps: steps of the optimisation.
         priors: keys of `glo_lib.inference.PRIORS`.
     """
     model = inference.load(run_dir)
     regression = inference.fit_code_regression(sets.training, model)
     codes = inference.encode(model, sets.held_out, regression, restarts=1, steps=steps).codes
-    samples = {prior: _sampled(model, prior, len(sets.rows), seed) for prior in priors}
+    samples = {prior: _decode_samples(model, prior, len(sets.rows), seed) for prior in priors}
     return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
 
 
 def vae_contender(run_dir: Path, sets: ImageSets, name: str = "VAE", seed: int = 0) -> Contender:
-    """A trained VAE: images decoded from the means that its encoder gives them, and samples from its prior N(0, I)."""
+    """Decode the images of a trained VAE: from the means of its encoder, and from samples of its prior N(0, I)."""
     model, codes = inference.load(run_dir), inference.load_encoder(run_dir).encode(sets.held_out).mean
-    samples = {"unit Gaussian": _sampled(model, "unit Gaussian", len(sets.rows), seed)}
+    samples = {"unit Gaussian": _decode_samples(model, "unit Gaussian", len(sets.rows), seed)}
     return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
 
 
-def _sampled(model: inference.TrainedModel, prior: str, count: int, seed: int) -> np.ndarray:
+def _decode_samples(model: inference.TrainedModel, prior: str, count: int, seed: int) -> np.ndarray:
     return model.decode(inference.sample(model, prior, count, seed))
 
 
 def pca_contender(sets: ImageSets, num_dims: int, seed: int = 0) -> Contender:
-    """The linear baseline: principal components of the training images, and images drawn from a Gaussian of the coefficients' variances."""
+    """Compute the linear baseline: reconstructions from principal components, and samples from a Gaussian fitted to their coefficients."""
     pca = fit_pca(sets.training, min(num_dims, len(sets.training) - 1))
     drawn = np.random.default_rng(seed).standard_normal((len(sets.rows), len(pca.scales)), dtype=np.float32) * pca.scales
 
@@ -147,12 +149,12 @@ def pca_contender(sets: ImageSets, num_dims: int, seed: int = 0) -> Contender:
 
 
 def measure(contender: Contender, sets: ImageSets) -> list[Row]:
-    """The contender's rows of the table, one for each prior.
+    """Measure a model: one row of the table for each prior.
 
     Returns:
-        Rows with ``model``, ``prior`` and the `NUMBERS`: PSNR in dB and SSIM of reconstructions; of the samples the sharpness as a share
-        of the data's, Fréchet distances to `ImageSets.reference`, precision and recall in the features ``attributes``, and the
-        memorisation ratio.
+        Rows with ``model``, ``prior`` and the `MEASURES`. For the reconstructions these are PSNR (dB) and SSIM. For the samples they are
+        the sharpness relative to the data, the Fréchet distances to `ImageSets.reference`, precision and recall of the features
+        ``attributes``, and the memorisation ratio.
     """
     reconstruction = {
         "psnr_training": float(psnr(sets.reference, contender.of_training).mean()),
@@ -167,7 +169,7 @@ def measure(contender: Contender, sets: ImageSets) -> list[Row]:
 
 
 def measure_samples(samples: np.ndarray, sets: ImageSets) -> dict[str, float]:
-    """The numbers of a row that belong to samples (n, size, size, 3)."""
+    """Measure samples (n, size, size, 3), float in [-1, 1] or uint8: the part of a row that does not depend on reconstructions."""
     reference = sets.reference
     attributes, of_reference = sets.attributes(samples), sets.attributes(reference)
     precision, recall = precision_recall(of_reference, attributes)
@@ -182,29 +184,29 @@ def measure_samples(samples: np.ndarray, sets: ImageSets) -> dict[str, float]:
 
 
 def measure_data(sets: ImageSets) -> Row:
-    """The row of a perfect sampler: held-out images in the place of samples."""
-    nothing = dict.fromkeys(NUMBERS, float("nan"))
+    """Measure held-out images as if they were samples: the row of a perfect sampler."""
+    nothing = dict.fromkeys(MEASURES, float("nan"))
     return {"model": "held-out images", "prior": "", **nothing, **measure_samples(sets.held_out, sets)}
 
 
 def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
-    """Mean and standard deviation (of a sample) of each number over runs with different seeds.
+    """Compute the mean and the sample standard deviation of each measure over runs with different seeds.
 
     Args:
-        runs: for each seed the rows of the table, in the same order.
+        runs: the rows of the table for each seed, in the same order.
 
     Returns:
         Rows of means, and rows of standard deviations.
 
     Raises:
-        ValueError: fewer than two runs, or runs whose rows differ.
+        ValueError: there are fewer than two runs, or their rows belong to different models or priors.
     """
     names = [[(row["model"], row["prior"]) for row in rows] for rows in runs]
     if len(runs) < 2 or any(other != names[0] for other in names):
         raise ValueError(f"{len(runs)} runs with the rows {names[:2]}; give at least two runs with the same rows")
     means, deviations = [], []
     for rows in zip(*runs, strict=True):
-        values = {number: [row[number] for row in rows] for number in NUMBERS}
+        values = {number: [row[number] for row in rows] for number in MEASURES}
         names_of = {"model": rows[0]["model"], "prior": rows[0]["prior"]}
         means.append({**names_of, **{number: float(np.mean(value)) for number, value in values.items()}})
         deviations.append({**names_of, **{number: float(np.std(value, ddof=1)) for number, value in values.items()}})
@@ -212,22 +214,22 @@ def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
 
 
 def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] | None = None) -> str:
-    """Two Markdown tables: reconstructions, a line for each model, and samples, a line for each model and prior.
+    """Format two Markdown tables: reconstructions with a line for each model, and samples with a line for each model and prior.
 
     Args:
-        rows: from `measure` and `measure_data`.
-        spread: of each number, row by row; it is then shown as "mean ± deviation".
+        rows: from `measure` and `measure_data`, or the means from `average_rows`.
+        spread: standard deviations for each row. If given, cells read "mean ± deviation".
 
     Example:
-        >>> print(markdown_tables([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(NUMBERS, 0.5)}]).splitlines()[2])
+        >>> print(markdown_tables([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(MEASURES, 0.5)}]).splitlines()[2])
         | GLO | 0.50 | 0.50 | 0.500 | 0.500 |
     """
     deviations = [None] * len(rows) if spread is None else spread
     both = list(zip(rows, deviations, strict=True))
     first_of_each = {row["model"]: (row, deviation) for row, deviation in reversed(both)}
     of_models = [first_of_each[model] for model in dict.fromkeys(row["model"] for row in rows)]
-    reconstructed = [(row, deviation) for row, deviation in of_models if not np.isnan(row[RECONSTRUCTION[0]])]
-    return "\n\n".join([_table(reconstructed, ("model",), RECONSTRUCTION), _table(both, ("model", "prior"), SAMPLES)])
+    reconstructed = [(row, deviation) for row, deviation in of_models if not np.isnan(row[RECONSTRUCTION_MEASURES[0]])]
+    return "\n\n".join([_table(reconstructed, ("model",), RECONSTRUCTION_MEASURES), _table(both, ("model", "prior"), SAMPLE_MEASURES)])
 
 
 def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers: Sequence[str]) -> str:

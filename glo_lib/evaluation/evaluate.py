@@ -1,4 +1,4 @@
-"""What a run achieved: metrics and figures, made from the run's newest checkpoint, so that a run can be looked at again."""
+"""Evaluate a run: compute its metrics and figures from its newest checkpoint."""
 
 import platform
 from collections.abc import Callable
@@ -22,22 +22,22 @@ from glo_lib.inference.model import TrainedModel, load
 from glo_lib.runs.folder import read_history, read_json, write_codes, write_json
 from glo_lib.runs.run import OpenRun
 
-EVALUATED_AT_ONCE = 250
-EVALUATED_IMAGES = 2000
+IMAGES_PER_BATCH = 250
+MAX_IMAGES = 2000
 
 
 def evaluate(run: OpenRun) -> dict[str, Any]:
     """Write ``metrics.json``, ``codes.npy`` and the figures of a run.
 
-    A folder whose metrics belong to the run's checkpoint is left as it is.
+    If the folder already holds the metrics of this checkpoint, they are returned and nothing is written.
 
     Args:
-        run: the run, at the checkpoint to evaluate.
+        run: the open run, at the checkpoint to evaluate.
 
     Returns:
-        The metrics. ``psnr_db`` is the mean over the first 2,000 training images with batch normalization in *inference mode* (moving
-        averages), which is what a user of the decoder gets; the loss of the progress bar is measured in training mode (statistics of the
-        batch).
+        The metrics. ``psnr_db`` is the mean PSNR of the first 2,000 training images with batch normalization in *inference mode* (moving
+        averages), as for any user of the decoder. The loss of the progress bar, in contrast, is measured in training mode (statistics of
+        the batch).
     """
     folder = run.folder
     if (folder / "metrics.json").exists() and (folder / "codes.npy").exists():
@@ -50,12 +50,12 @@ def evaluate(run: OpenRun) -> dict[str, Any]:
     write_codes(folder, model.codes)
     metrics = measure(run, model)
     write_figures(folder / "figures", run_figures(folder, model, run.images.array()))
-    write_json(folder / "metrics.json", metrics)  # last: without it the evaluation is made again
+    write_json(folder / "metrics.json", metrics)  # written last, because its presence marks a complete evaluation
     return metrics
 
 
 def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
-    """Measure what ``metrics.json`` holds."""
+    """Compute the metrics that are written to ``metrics.json``."""
     config, progress, history = run.config, run.progress, read_history(run.folder)
     devices = choose_devices(config.gpus, config.precision)
     images = run.images.array()
@@ -75,27 +75,37 @@ def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
 
 
 def reconstruction_psnr(model: TrainedModel, images: np.ndarray) -> float:
-    """Mean PSNR, in dB, of the reconstructions of the first 2,000 images (N, height, width, 3) uint8."""
+    """Return the mean PSNR (dB) of the reconstructions of the first 2,000 images.
+
+    Args:
+        model: the trained model.
+        images: (N, height, width, 3) uint8, the training images.
+    """
     return _mean_psnr(images, lambda rows, flat: model.decode(model.codes[rows]))
 
 
 def pca_psnr(images: np.ndarray, num_dims: int) -> float:
-    """Mean PSNR, in dB, of the first 2,000 images from their first so many principal components: the best linear decoder."""
+    """Return the mean PSNR (dB) of the first 2,000 images reconstructed from principal components, the best linear decoder.
+
+    Args:
+        images: (N, height, width, 3) uint8, the training images.
+        num_dims: number of components.
+    """
     pca = fit_pca(images, min(num_dims, len(images) - 1))
     return _mean_psnr(images, lambda rows, flat: (flat - pca.mean) @ pca.components.T @ pca.components + pca.mean)
 
 
 def _mean_psnr(images: np.ndarray, reconstruct: Callable[[slice, np.ndarray], np.ndarray]) -> float:
-    """Mean over the first 2,000 images, block by block: at 128 pixels each copy of them would take 0.4 GB."""
+    """Average over the first 2,000 images in batches, because a float copy of all of them at 128 pixels would take 0.4 GB."""
     values = []
-    for rows in slices(min(EVALUATED_IMAGES, len(images)), EVALUATED_AT_ONCE):
+    for rows in slices(min(MAX_IMAGES, len(images)), IMAGES_PER_BATCH):
         flat = to_floats(images[rows]).reshape(rows.stop - rows.start, -1)
         values.append(psnr(flat, reconstruct(rows, flat).reshape(flat.shape)))
     return float(np.concatenate(values).mean())
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and the packages that the numbers depend on."""
+    """Return the versions of Python and of the packages that the metrics depend on."""
     found = {"python": platform.python_version(), "glo_lib": __version__, "tensorflow": tf.__version__}
     for package in ("tf_keras", "tf-slim", "numpy"):
         try:
@@ -106,7 +116,7 @@ def versions() -> dict[str, str]:
 
 
 def write_figures(folder: Path, figures: dict[str, Figure]) -> None:
-    """Write figures as PNG files and close them."""
+    """Write figures as PNG files, named by their keys, and close them."""
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)

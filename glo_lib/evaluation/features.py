@@ -1,6 +1,7 @@
-"""What sets of images are compared by: principal components of pixels, a classifier of attributes, or Inception v3.
+"""Features for the comparison of sets of images: principal components, an attribute classifier, or Inception v3.
 
-Each is a function from images (n, height, width, 3), uint8 or float in [-1, 1], to features (n, k); `glo_lib.evaluation.metrics` takes any.
+Each is a function from images (n, height, width, 3), uint8 or float in [-1, 1], to features (n, k). The metrics in
+`glo_lib.evaluation.metrics` accept any of them.
 """
 
 from collections.abc import Callable
@@ -14,36 +15,38 @@ from glo_lib.images.pixels import slices, to_floats
 
 v1 = tf.compat.v1
 Features = Callable[[np.ndarray], np.ndarray]
-WIDTHS = (32, 64, 96, 128, 128, 128)  # of the classifier's convolutions, as many as lead to 4x4 pixels
-AT_ONCE = 256
+WIDTHS = (32, 64, 96, 128, 128, 128)  # output channels of the classifier's convolutions, of which as many are used as lead to 4x4 pixels
+IMAGES_PER_BATCH = 256
 INCEPTION_SIZE = 299
 
 
 def pca_features(images: np.ndarray, num_dims: int) -> Features:
-    """Coefficients of the principal components of training images: large shapes and colours, hardly any detail.
+    """Return the function that computes the coefficients of the principal components of training images.
+
+    These features represent large shapes and colours, and hardly any detail.
 
     Args:
-        images: (N, height, width, 3) uint8 or float in [-1, 1].
-        num_dims: k; see `glo_lib.codes.fit_pca`.
+        images: (N, height, width, 3) training images, uint8 or float in [-1, 1].
+        num_dims: number k of components, see `glo_lib.codes.fit_pca`.
     """
     return fit_pca(images, num_dims).transform
 
 
 class AttributeClassifier:
-    """A small network that tells attributes from pixels; its last hidden layer serves as features.
+    """A small network that predicts attributes from images. Its last hidden layer provides features.
 
-    Convolutions of stride 2 with batch normalization and ReLU down to 4x4 pixels, a layer of k units with ReLU, and a logit for each
-    attribute.
+    It consists of convolutions with stride 2, batch normalization and ReLU down to 4x4 pixels, a fully connected layer of k units with
+    ReLU, and a logit for each attribute.
 
     Args:
-        images: (N, size, size, 3) uint8 training images, size a power of two from 8.
+        images: (N, size, size, 3) training images, uint8 or float in [-1, 1]. The size is a power of two, at least 8.
         labels: (N, attributes) bool.
-        num_features: k.
-        steps: of Adam, at batches of 64 images.
-        seed: of weights and batches.
+        num_features: number k of features.
+        steps: steps of Adam with batches of 64 images.
+        seed: seed of the weights and the batches.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: the images have another shape, or the numbers of images and labels differ.
 
     Example:
         ``AttributeClassifier(training_images, labels).features(samples)``
@@ -79,20 +82,20 @@ class AttributeClassifier:
         self._probabilities = tf.sigmoid(logits)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, k) activations of the last hidden layer, for images of the size it was trained on."""
+        """Return the activations (n, k) of the last hidden layer, for images (n, size, size, 3), uint8 or float in [-1, 1]."""
         return self._run(self._hidden, images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """(n, attributes) probabilities."""
+        """Return the probabilities (n, attributes), for images (n, size, size, 3), uint8 or float in [-1, 1]."""
         return self._run(self._probabilities, images)
 
     def _run(self, tensor: tf.Tensor, images: np.ndarray) -> np.ndarray:
-        parts = [to_floats(np.asarray(images[rows])) for rows in slices(len(images), AT_ONCE)]
+        parts = [to_floats(np.asarray(images[rows])) for rows in slices(len(images), IMAGES_PER_BATCH)]
         return np.concatenate([self._session.run(tensor, {self._images: part}) for part in parts])
 
 
 def _classify(images: tf.Tensor, num_features: int, num_attributes: int, is_training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logits (batch, attributes) and the layer before them (batch, num_features)."""
+    """Build the network; return the logits (batch, attributes) and the last hidden layer (batch, num_features)."""
     depth = int(np.log2(images.shape[1])) - 2
     norm = {"decay": 0.95, "scale": True, "is_training": is_training, "fused": True}
     with v1.variable_scope("classifier", reuse=not is_training):
@@ -105,20 +108,20 @@ def _classify(images: tf.Tensor, num_features: int, num_attributes: int, is_trai
 
 
 def inception_features(weights: str | None = "imagenet") -> Features:
-    """Features of Inception v3 from Keras (the layer before its classes, 2,048 numbers), for images of any size.
+    """Return the function that computes the 2,048 features of Inception v3 (the layer before the classes) with Keras.
 
-    These weights are Keras's own and not those that published Fréchet distances are computed with: compare within one table only.
+    It takes images of any size. The weights are those of Keras, which differ from those of published Fréchet distances. So compare Fréchet
+    distances only with others that were computed with these features.
 
     Args:
-        weights: ``"imagenet"``, which Keras downloads when it does not have them; the name of a file that holds them; or None for
-            random ones.
+        weights: ``"imagenet"``, which Keras downloads if necessary; the name of a file with the weights; or None for random weights.
 
     Raises:
-        OSError: the weights cannot be had.
+        OSError: the weights can be neither read nor downloaded.
     """
     try:
         network = tf.keras.applications.InceptionV3(include_top=False, pooling="avg", weights=weights)
-    except Exception as error:  # Keras reports a missing network, a missing file and a wrong one in many ways
+    except Exception as error:  # Keras raises many types of exception for a missing network, a missing file or a wrong file
         raise OSError(
             f"weights of Inception v3 ({weights!r}) cannot be had: {error}. Give the name of a file that holds them "
             "(inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5), or use other features"

@@ -1,7 +1,7 @@
-"""Numbers that say how good images are: near to their originals, sharp, like the data as a set, and not copied from it.
+"""Metrics of images: fidelity of reconstructions, sharpness, distance from the distribution of the data, and memorisation.
 
-Everything is computed block by block: the images may stay in their file and be larger than the memory. Images are (n, height, width,
-channels), uint8 or float in [-1, 1]; features are (n, k), from any function of images.
+Everything is computed in blocks, so the images may stay in a file that is larger than the memory. Images are (n, height, width, channels),
+uint8 or float in [-1, 1]. Features are (n, k), from any function of images.
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from glo_lib.images.pixels import BLOCK_BYTES, flat_blocks, slices, to_floats
 from glo_lib.inference.neighbours import nearest_rows
 
 v1 = tf.compat.v1
-SSIM_WINDOW = 11  # pixels a side of the Gaussian window of Wang et al. (2004)
-LUMA = {1: (1.0,), 3: (0.299, 0.587, 0.114)}  # weights of the channels in the grey value, ITU-R BT.601
-MOST_DISTANCES = 2**22  # held at once: 32 MB
+SSIM_WINDOW = 11  # side of the Gaussian window of Wang et al. (2004), in pixels
+LUMA = {1: (1.0,), 3: (0.299, 0.587, 0.114)}  # number of channels -> weights of the channels in the grey value (ITU-R BT.601)
+MAX_DISTANCES = 2**22  # distances held at once, 32 MB
 
 
 class PrecisionRecall(NamedTuple):
-    """How far two sets of features cover each other.
+    """How much two sets of features cover each other.
 
     Attributes:
-        precision: share of the samples that lie where the data are.
-        recall: share of the data that lie where the samples are.
+        precision: share of the samples that lie in the region of the data.
+        recall: share of the data that lie in the region of the samples.
     """
 
     precision: float
@@ -32,48 +32,48 @@ class PrecisionRecall(NamedTuple):
 
 
 def psnr(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each image, 10 log10(4 / MSE) for the range [-1, 1], whose peak is 2.
+    """Compute the peak signal-to-noise ratio of each image: 10 log10(4 / MSE), because the range [-1, 1] has a peak of 2.
 
     Args:
-        images: (n, ...) uint8, or float in [-1, 1].
-        reconstructions: the same shape; values outside [-1, 1] are clipped, as a display would.
+        images: (n, ...) uint8 or float in [-1, 1].
+        reconstructions: array of the same shape. Values outside of [-1, 1] are clipped, as on a display.
 
     Returns:
-        (n,) float64, in dB; infinite where both are equal.
+        (n,) float64, in dB. Equal images have infinite PSNR.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or there are no images.
 
     Example:
         >>> psnr(np.zeros((1, 4)), np.full((1, 4), 0.2)).round(2).tolist()
         [20.0]
     """
-    errors = [np.square(a - b).reshape(len(a), -1).mean(axis=1) for a, b in _pairs(images, reconstructions)]
+    errors = [np.square(a - b).reshape(len(a), -1).mean(axis=1) for a, b in _block_pairs(images, reconstructions)]
     with np.errstate(divide="ignore"):
         return 10 * np.log10(4 / np.concatenate(errors))
 
 
 def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Structural similarity of each image (Wang et al., 2004), by ``tf.image.ssim`` with its window of 11 pixels.
+    """Compute the structural similarity of each image (Wang et al., 2004), with ``tf.image.ssim`` and its window of 11 pixels.
 
-    It compares local means, which must not be negative: the images are taken to [0, 1] first.
+    The images are mapped to [0, 1] first, because SSIM compares local means, which must not be negative.
 
     Args:
-        images: (n, height, width, channels) uint8, or float in [-1, 1]; at least 11 pixels a side.
-        reconstructions: the same shape; values outside [-1, 1] are clipped.
+        images: (n, height, width, channels) uint8 or float in [-1, 1], at least 11 pixels a side.
+        reconstructions: array of the same shape. Values outside of [-1, 1] are clipped.
 
     Returns:
-        (n,) float32, at most 1, which only equal images reach.
+        (n,) float32, at most 1. Only equal images have an SSIM of 1.
 
     Raises:
-        ValueError: the shapes differ, or the images are smaller than the window.
+        ValueError: the shapes differ, there are no images, or they are smaller than the window.
 
     Example:
         >>> images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3))
         >>> ssim(images, images).tolist()
         [1.0, 1.0]
     """
-    pairs = _pairs(images, reconstructions)
+    pairs = _block_pairs(images, reconstructions)
     if np.ndim(images) != 4 or min(images.shape[1:3]) < SSIM_WINDOW:
         raise ValueError(
             f"images have shape {np.shape(images)}; SSIM takes (n, height, width, channels) of at least {SSIM_WINDOW} pixels a side"
@@ -85,21 +85,21 @@ def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
 
 
 def laplacian_variance(images: np.ndarray) -> np.ndarray:
-    """Variance of the Laplacian of each image's grey values: large where there are edges, zero where all is smooth.
+    """Compute the variance of the Laplacian of the grey values of each image, which is large for sharp images and small for blurred ones.
 
-    The Laplacian is the sum of the four neighbours less four times the pixel, at the pixels that have four neighbours.
+    The Laplacian is the sum of the four neighbours minus four times the pixel. It is computed at all pixels that have four neighbours.
 
     Args:
-        images: (n, height, width, 1 or 3) uint8, or float in [-1, 1]; at least 3 pixels a side.
+        images: (n, height, width, 1 or 3) uint8 or float in [-1, 1], at least 3 pixels a side.
 
     Returns:
         (n,) float64.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the images have another shape.
 
     Example:
-        Black and white pixels in turns give values of 8 and -8.
+        The Laplacian of a chessboard of black and white pixels is 8 or -8.
 
         >>> board = np.indices((4, 4)).sum(axis=0) % 2 * 2.0 - 1
         >>> laplacian_variance(board[None, :, :, None]).tolist()
@@ -118,20 +118,21 @@ def laplacian_variance(images: np.ndarray) -> np.ndarray:
 
 
 def relative_sharpness(images: np.ndarray, data: np.ndarray) -> float:
-    """Mean variance of the Laplacian of images, as a share of that of the data: 1 is as sharp, less is blurred.
+    """Return the mean variance of the Laplacian of images, divided by that of the data.
 
-    Noise is sharp too: more than 1 is no praise.
+    Images that are as sharp as the data have the value 1, and blurred images have smaller values. Noise increases the value too, so a value
+    above 1 does not mean better images.
 
     Args:
-        images: (n, height, width, channels) uint8, or float in [-1, 1].
-        data: (m, height, width, channels), of the same size: the measure depends on the size of a pixel.
+        images: (n, height, width, channels) uint8 or float in [-1, 1].
+        data: (m, height, width, channels), of the same height and width, because the measure depends on the resolution.
 
     Raises:
-        ValueError: images of another size than the data's, no images, or data without any edge.
+        ValueError: the sizes of images and data differ, one of them is empty, or the data have no edges at all.
     """
     if np.shape(images)[1:] != np.shape(data)[1:]:
         raise ValueError(f"images are {np.shape(images)[1:]} and data {np.shape(data)[1:]}; sharpness can be compared at one size only")
-    _check_number(1, images=images, data=data)
+    _check_num_rows(1, images=images, data=data)
     reference = float(laplacian_variance(data).mean())
     if reference == 0:
         raise ValueError("the data have no edges at all (variance of the Laplacian 0); sharpness relative to them is not defined")
@@ -139,10 +140,11 @@ def relative_sharpness(images: np.ndarray, data: np.ndarray) -> float:
 
 
 def frechet_distance(features: np.ndarray, other_features: np.ndarray) -> float:
-    """Fréchet distance between the Gaussians that have the features' means and covariances (Heusel et al., 2017, equation 6).
+    """Compute the Fréchet distance of two sets of features, approximated by Gaussians (Heusel et al., 2017, equation 6).
 
-    ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))``, in squared units of the features. Means and covariances of few images are uncertain,
-    which only adds to the distance: compare sets of equal numbers, and see what two sets of real images give.
+    The distance is ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))`` with the means m, m' and covariances C, C' of the sets, in squared units of
+    the features. The estimates from few images are uncertain, and this increases the distance. So compare sets of equal size, and use the
+    distance of two sets of real images as the baseline.
 
     Args:
         features: (n, k).
@@ -152,7 +154,7 @@ def frechet_distance(features: np.ndarray, other_features: np.ndarray) -> float:
         The distance, at least 0.
 
     Raises:
-        ValueError: widths that differ, fewer than two rows, or a number that is not finite.
+        ValueError: the widths differ, a set has fewer than two rows, or a value is not finite.
 
     Example:
         >>> here = np.array([[-1.0], [1.0]])
@@ -163,25 +165,26 @@ def frechet_distance(features: np.ndarray, other_features: np.ndarray) -> float:
     (mean, covariance), (other_mean, other_covariance) = _moments(features), _moments(other_features)
     values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    # (C C')^(1/2) has the trace of the symmetric (C^(1/2) C' C^(1/2))^(1/2), whose eigenvalues are real whatever is rounded.
+    # (C C')^(1/2) has the same trace as (C^(1/2) C' C^(1/2))^(1/2), which is symmetric, so its eigenvalues are real despite rounding.
     crossed = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other_covariance @ root), 0)).sum()
     distance = np.square(mean - other_mean).sum() + np.trace(covariance) + np.trace(other_covariance) - 2 * crossed
     return max(float(distance), 0.0)
 
 
 def precision_recall(features: np.ndarray, samples: np.ndarray, num_neighbours: int = 3) -> PrecisionRecall:
-    """Improved precision and recall (Kynkäänniemi et al., 2019, equations 1 and 2).
+    """Compute the improved precision and recall (Kynkäänniemi et al., 2019, equations 1 and 2).
 
-    A set is taken to cover the balls around its members that reach as far as the member's k-th nearest neighbour in the set.
-    Precision is the share of the samples in a ball of the data, recall the share of the data in a ball of the samples.
+    The region of a set is the union of balls around its points. The radius of each ball is the distance of the point to its k-th nearest
+    neighbour in the set. Precision is the share of the samples in the region of the data, and recall is the share of the data in the region
+    of the samples.
 
     Args:
-        features: (n, d) of the data; n and m should be alike, since balls shrink as a set grows.
+        features: (n, d) features of the data. The numbers n and m should be equal, because the balls become smaller as a set grows.
         samples: (m, d) features of the samples.
         num_neighbours: k, less than n and m.
 
     Raises:
-        ValueError: widths that differ, too few rows for k, or a number that is not finite.
+        ValueError: the widths differ, a set has at most k rows, or a value is not finite.
 
     Example:
         >>> data = np.arange(6.0)[:, None]
@@ -191,22 +194,22 @@ def precision_recall(features: np.ndarray, samples: np.ndarray, num_neighbours: 
     if num_neighbours < 1:
         raise ValueError(f"num_neighbours is {num_neighbours}; give at least 1")
     _check_comparable(num_neighbours + 1, features=features, samples=samples)
-    return PrecisionRecall(_covered(samples, features, num_neighbours), _covered(features, samples, num_neighbours))
+    return PrecisionRecall(_coverage(samples, features, num_neighbours), _coverage(features, samples, num_neighbours))
 
 
 def memorisation_ratio(samples: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> float:
-    """How much nearer samples lie to the training images than held-out images do: about 1 is new, near 0 is copied.
+    """Compute the median distance of samples to their nearest training image, divided by that of held-out images.
 
-    The median distance of the samples to their nearest training image, over that of the held-out images. Blurred samples lie near to
-    everything, hence read it beside the sharpness.
+    New images have a ratio of about 1, and copies of training images a ratio near 0. Blurred samples are near to all images, so consider
+    the ratio together with the sharpness.
 
     Args:
         samples: (n, ...) images or features.
-        held_out: (m, ...) images that were not trained on.
-        training: (N, ...) images that were.
+        held_out: (m, ...) images or features that were not used for training.
+        training: (N, ...) images or features that were used for training.
 
     Raises:
-        ValueError: shapes that differ, no images, a number that is not finite, or held-out images that are training images.
+        ValueError: the shapes differ, a set is empty, a value is not finite, or the held-out images are training images.
 
     Example:
         >>> memorisation_ratio(np.array([[0.0], [4.5]]), np.array([[2.0], [3.0]]), np.array([[0.0], [4.0], [5.0]]))
@@ -220,52 +223,52 @@ def memorisation_ratio(samples: np.ndarray, held_out: np.ndarray, training: np.n
 
 
 def nearest_distances(queries: np.ndarray, references: np.ndarray, num_neighbours: int = 1, among_themselves: bool = False) -> np.ndarray:
-    """Distance of each query to its k-th nearest reference, exact, in blocks of both.
+    """Compute the exact distance of each query to its k-th nearest reference, in blocks.
 
     Args:
         queries: (n, ...) images or features.
-        references: (m, ...) of the same width.
+        references: (m, ...), with the same shape as the queries except for the first axis.
         num_neighbours: k.
-        among_themselves: queries and references are the same rows, and a row is no neighbour of itself.
+        among_themselves: queries and references are the same array, and a row is not a neighbour of itself.
 
     Returns:
-        (n,) float64 Euclidean distances between the flat rows.
+        (n,) float64 Euclidean distances between the flattened rows.
 
     Raises:
-        ValueError: widths that differ, too few references for k, no rows, or a number that is not finite.
+        ValueError: the shapes differ, a set is empty, there are too few references for k, or a value is not finite.
 
     Example:
         >>> nearest_distances(np.array([[0.0], [10.0]]), np.array([[1.0], [2.0]]), num_neighbours=2).tolist()
         [2.0, 9.0]
     """
     _check_comparable(1, queries=queries, references=references)
-    _check_number(num_neighbours + among_themselves, references=references)
+    _check_num_rows(num_neighbours + among_themselves, references=references)
     _, squared = nearest_rows(queries, references, num_neighbours, among_themselves)
     return np.sqrt(squared[:, -1])
 
 
-def _covered(queries: np.ndarray, centres: np.ndarray, num_neighbours: int) -> float:
-    """Share of the queries that lie in a ball around a centre, as wide as the centre's k-th nearest neighbour is far."""
+def _coverage(queries: np.ndarray, centres: np.ndarray, num_neighbours: int) -> float:
+    """Return the share of the queries that lie in a ball around a centre, with the distance to its k-th nearest neighbour as radius."""
     radii = nearest_rows(centres, centres, num_neighbours, among_themselves=True)[1][:, -1]
     inside = []
-    for _, rows in _numbered(queries):
+    for _, rows in _numbered_blocks(queries):
         covered = np.zeros(len(rows), bool)
-        for start, others in _numbered(centres):
+        for start, others in _numbered_blocks(centres):
             covered |= (_squared_distances(rows, others) <= radii[start : start + len(others)]).any(axis=1)
         inside.append(covered)
     return float(np.concatenate(inside).mean())
 
 
 def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n, m): |a - b|^2 = |a|^2 - 2 a.b + |b|^2, one matrix product; in float64, since the three nearly cancel for neighbours."""
+    """Compute |a - b|^2 = |a|^2 - 2 a.b + |b|^2 (n, m) with a matrix product, in float64 because the terms nearly cancel for neighbours."""
     product = rows @ others.T
     return np.maximum(np.square(rows).sum(axis=1)[:, None] - 2 * product + np.square(others).sum(axis=1), 0)
 
 
-def _numbered(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Blocks (number of the first row, flat float64 rows), small enough that two of them have at most `MOST_DISTANCES` pairs."""
+def _numbered_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the index of the first row and the flattened float64 rows of blocks. Two blocks have at most `MAX_DISTANCES` pairs of rows."""
     entries = max(1, int(np.prod(rows.shape[1:])))
-    most = int(np.sqrt(MOST_DISTANCES))
+    most = int(np.sqrt(MAX_DISTANCES))
     first = 0
     for block in flat_blocks(rows, block_bytes=min(BLOCK_BYTES, 4 * entries * most)):
         yield first, block.astype(np.float64)
@@ -273,36 +276,36 @@ def _numbered(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (k,) and covariance (k, k), in float64."""
-    mean = sum(block.sum(axis=0) for _, block in _numbered(features)) / len(features)
-    scatter = sum((block - mean).T @ (block - mean) for _, block in _numbered(features))
+    """Compute the mean (k,) and covariance (k, k) in float64."""
+    mean = sum(block.sum(axis=0) for _, block in _numbered_blocks(features)) / len(features)
+    scatter = sum((block - mean).T @ (block - mean) for _, block in _numbered_blocks(features))
     return mean, scatter / (len(features) - 1)
 
 
 def _image_blocks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """The images in blocks, float64 in [-1, 1]."""
+    """Yield the images in blocks, as float64 in [-1, 1]."""
     rows = max(1, BLOCK_BYTES // (8 * int(np.prod(images.shape[1:]))))
     for part in slices(len(images), rows):
         yield to_floats(np.asarray(images[part]), np.float64)
 
 
-def _pairs(images: np.ndarray, reconstructions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of both, the reconstructions clipped to [-1, 1]."""
+def _block_pairs(images: np.ndarray, reconstructions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Return an iterator over blocks of both as float64, with the reconstructions clipped to [-1, 1]."""
     if np.shape(images) != np.shape(reconstructions):
         raise ValueError(f"images have shape {np.shape(images)} and reconstructions {np.shape(reconstructions)}; they must be alike")
-    _check_number(1, images=images)
+    _check_num_rows(1, images=images)
     return ((a, np.clip(b, -1, 1)) for a, b in zip(_image_blocks(images), _image_blocks(reconstructions), strict=True))
 
 
-def _check_number(least: int, **sets: np.ndarray) -> None:
+def _check_num_rows(least: int, **sets: np.ndarray) -> None:
     for name, rows in sets.items():
         if len(rows) < least:
             raise ValueError(f"{name} has {len(rows)} row(s); at least {least} are needed")
 
 
 def _check_comparable(least: int, **sets: np.ndarray) -> None:
-    """Sets of rows that can be compared: enough of them, all of one width, every number finite."""
-    _check_number(least, **sets)
+    """Check that the sets have enough rows, that all rows have the same shape, and that all values are finite."""
+    _check_num_rows(least, **sets)
     shapes = {name: np.shape(rows)[1:] for name, rows in sets.items()}
     if len(set(shapes.values())) > 1 or () in shapes.values():
         widths = ", ".join(f"{name} (n, {', '.join(map(str, shape))})" for name, shape in shapes.items())

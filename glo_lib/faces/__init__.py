@@ -1,4 +1,4 @@
-"""The embedded data: drawn faces, each a function of recorded factors, in CelebA's files and formats."""
+"""The built-in data set: drawn faces, each determined by recorded factors, in the files and formats of CelebA."""
 
 from glo_lib.faces.dataset import (
     ATTRIBUTE_NAMES,

@@ -1,4 +1,4 @@
-"""``python -m glo_lib.faces``: draws a share of a data set; `glo_lib.faces.dataset.write_faces` starts one such process for each core."""
+"""``python -m glo_lib.faces`` draws a share of a data set. `glo_lib.faces.dataset.write_faces` starts one such process for each core."""
 
 import sys
 

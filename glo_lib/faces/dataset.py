@@ -1,7 +1,7 @@
-"""The book's own default data: shaded, procedurally drawn faces, stored in exactly CelebA's files and formats.
+"""The default data set of the book: procedurally drawn faces, stored in the files and formats of CelebA.
 
-Every face is a function of a record of independent factors (``Factors``), so the book can ask how a learned latent space relates to
-what really varied. Nothing here imports TensorFlow: the drawing processes start without it.
+Every face is determined by a record of independent factors (``Factors``), so the book can compare a learned latent space with the factors
+that really varied. Nothing here imports TensorFlow, so the drawing processes start quickly.
 """
 
 import csv
@@ -33,8 +33,8 @@ __all__ = [
     "write_faces",
 ]
 
-VERSION = "v1"  # part of the cache folder's name: bump it whenever the drawing changes
-SMALLEST_SHARE = 32  # images for which it is worth starting a process
+VERSION = "v1"  # part of the name of the cache folder; change it whenever the drawing changes
+MIN_IMAGES_PER_PROCESS = 32  # for fewer images, starting another process does not pay
 MAX_IMAGES = 999_999  # CelebA's file names have six digits
 
 ATTRIBUTE_NAMES = (
@@ -83,9 +83,9 @@ ATTRIBUTE_NAMES = (
 
 @dataclass(frozen=True)
 class Factors:
-    """What one face is made of: one recorded value per factor.
+    """The factors of one face, one recorded value for each.
 
-    Angles are in degrees, sizes are relative to an average face (1.0), strengths run from 0 to 1.
+    Angles are in degrees, sizes are relative to an average face (1.0), and strengths are from 0 to 1.
 
     Example:
         >>> sample_factors(0) == sample_factors(0)
@@ -95,7 +95,7 @@ class Factors:
     yaw: float  # head turn, degrees, -26..26, positive to the right of the picture
     pitch: float  # nod, degrees, -9..9, positive downward
     roll: float  # tilt of body and background against the aligned eyes, degrees, -14..14
-    masculine: float  # 0..1: jaw, brow ridge, neck; decides how likely beards, short hair and make-up are
+    masculine: float  # 0..1: jaw, brow ridge, neck; beards, short hair and make-up depend on it
     age: float  # 18..75 years: lines of forehead, eyes and cheeks
     face_width: float  # 0.88..1.10
     face_length: float  # 0.93..1.07
@@ -112,7 +112,7 @@ class Factors:
     hair_volume: float  # 0..1
     hair_colour: str  # black, brown, blond, red, grey
     hair_shade: float  # -1 darker .. 1 lighter
-    hair_part: float  # -1..1, where the hair is parted
+    hair_part: float  # -1..1, position of the parting
     brow_thickness: float  # 0..1
     brow_arch: float  # 0..1
     brow_height: float  # -1..1
@@ -124,7 +124,7 @@ class Factors:
     gaze_y: float  # -1..1
     nose_width: float  # 0.74..1.26
     nose_length: float  # 0.85..1.15
-    nose_bridge: float  # 0.65..1.25, how far it stands out
+    nose_bridge: float  # 0.65..1.25, how far it projects
     mouth_width: float  # 0.86..1.16
     lip_fullness: float  # 0.6..1.45
     lipstick: float  # 0 none .. 1 strong
@@ -150,9 +150,9 @@ class Factors:
     clothing_hue: float  # 0..1
     clothing_colour: float  # 0..1 saturation
     clothing_value: float  # 0..1 brightness
-    necktie: int  # 0 or 1, only ever 1 with a suit
+    necktie: int  # 0 or 1, 1 only with a suit
     necklace: int  # 0 or 1
-    earrings: int  # 0 or 1, only ever 1 where the ears show
+    earrings: int  # 0 or 1, 1 only if the ears are visible
     texture: int  # 0..9999, the arrangement of strands, freckles and background shapes
 
 
@@ -166,18 +166,18 @@ def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return names[int(np.searchsorted(np.cumsum(chances) / chances.sum(), rng.random(), side="right"))]
 
 
-def _around(rng: np.random.Generator, low: float, high: float) -> float:
-    """A value of the range, more often from its middle (a beta distribution), rounded so that a CSV file holds it exactly."""
+def _draw_beta(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a value of the range from a beta distribution, which prefers its middle; rounded, so a CSV file stores it exactly."""
     return round(float(low + (high - low) * rng.beta(2.2, 2.2)), 4)
 
 
-def _even(rng: np.random.Generator, low: float = 0.0, high: float = 1.0) -> float:
+def _draw_uniform(rng: np.random.Generator, low: float = 0.0, high: float = 1.0) -> float:
     return round(float(rng.uniform(low, high)), 4)
 
 
-def _sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
-    """Zero, or with the given chance a value of the range."""
-    happens, value = rng.random() < chance, _even(rng, low, high)
+def _draw_or_zero(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
+    """Draw a value of the range with the given probability, otherwise return zero."""
+    happens, value = rng.random() < chance, _draw_uniform(rng, low, high)
     return value if happens else 0.0
 
 
@@ -185,11 +185,11 @@ def sample_factors(index: int, seed: int = 0) -> Factors:
     """Draw the factors of one face.
 
     Args:
-        index: Number of the image, from 0; together with ``seed`` it decides every factor, whatever other images exist.
+        index: Number of the image, from 0. Together with ``seed`` it determines every factor, independently of all other images.
         seed: Number of the data set, from 0.
 
     Returns:
-        The factors. They are drawn independently, except that ``masculine`` and ``age`` shift the odds of beard, hair and make-up.
+        The factors. They are independent, except that the probabilities of beard, hair and make-up depend on ``masculine`` and ``age``.
 
     Raises:
         ValueError: ``index`` or ``seed`` is negative.
@@ -207,9 +207,9 @@ def sample_factors(index: int, seed: int = 0) -> Factors:
     style = _choose(rng, _MASCULINE_STYLES if male else _FEMININE_STYLES)
     grey = 0.03 + 0.55 * max(age - 42, 0) / 33
     colour = _choose(rng, {"black": 0.34, "brown": 0.34, "blond": 0.20, "red": 0.09, "grey": grey})
-    smile = _even(rng, 0.35, 1.0) if rng.random() < 0.58 else _even(rng, 0.0, 0.3)
+    smile = _draw_uniform(rng, 0.35, 1.0) if rng.random() < 0.58 else _draw_uniform(rng, 0.0, 0.3)
     opens = rng.random() < (0.70 if smile > 0.5 else 0.22)
-    mouth_open = _even(rng, 0.35, 1.0) if opens else 0.0
+    mouth_open = _draw_uniform(rng, 0.35, 1.0) if opens else 0.0
     clothes = {"crew": 0.28, "v-neck": 0.18, "scoop": 0.14, "roll-neck": 0.08, "shirt": 0.18, "suit": 0.14}
     if male:
         clothes |= {"scoop": 0.02, "suit": 0.24}
@@ -218,64 +218,64 @@ def sample_factors(index: int, seed: int = 0) -> Factors:
     beard = _choose(rng, {"none": 0.50, "stubble": 0.20, "moustache": 0.07, "goatee": 0.09, "full": 0.14})
     painted = 0.02 if male else 0.5
     return Factors(
-        yaw=_around(rng, -26, 26),
-        pitch=_around(rng, -9, 9),
-        roll=_around(rng, -14, 14),
+        yaw=_draw_beta(rng, -26, 26),
+        pitch=_draw_beta(rng, -9, 9),
+        roll=_draw_beta(rng, -14, 14),
         masculine=masculine,
         age=age,
-        face_width=_around(rng, 0.88, 1.10),
-        face_length=_around(rng, 0.93, 1.07),
-        jaw=_around(rng, 0.0, 0.6) if not male else _around(rng, 0.25, 1.0),
-        cheek=_around(rng, 0, 1),
-        eye_spacing=_around(rng, 0.93, 1.07),
-        skin_tone=_even(rng, 0.0, 1.0),
-        undertone=_around(rng, -1, 1),
-        blush=round(_around(rng, 0, 0.5) + _sometimes(rng, 0.15, 0.3, 0.5), 4),
-        freckles=_sometimes(rng, 0.14, 0.35, 1.0),
-        eye_bags=round(_around(rng, 0, 0.6) + 0.4 * (age - 18) / 57, 4),
+        face_width=_draw_beta(rng, 0.88, 1.10),
+        face_length=_draw_beta(rng, 0.93, 1.07),
+        jaw=_draw_beta(rng, 0.0, 0.6) if not male else _draw_beta(rng, 0.25, 1.0),
+        cheek=_draw_beta(rng, 0, 1),
+        eye_spacing=_draw_beta(rng, 0.93, 1.07),
+        skin_tone=_draw_uniform(rng, 0.0, 1.0),
+        undertone=_draw_beta(rng, -1, 1),
+        blush=round(_draw_beta(rng, 0, 0.5) + _draw_or_zero(rng, 0.15, 0.3, 0.5), 4),
+        freckles=_draw_or_zero(rng, 0.14, 0.35, 1.0),
+        eye_bags=round(_draw_beta(rng, 0, 0.6) + 0.4 * (age - 18) / 57, 4),
         hair_style=style,
-        hair_length=_even(rng),
-        hair_volume=_even(rng),
+        hair_length=_draw_uniform(rng),
+        hair_volume=_draw_uniform(rng),
         hair_colour=colour,
-        hair_shade=_around(rng, -1, 1),
-        hair_part=_even(rng, -1, 1),
-        brow_thickness=_around(rng, 0.25, 1.0) if male else _around(rng, 0.0, 0.7),
-        brow_arch=_around(rng, 0, 1),
-        brow_height=_around(rng, -1, 1),
-        eye_size=_around(rng, 0.88, 1.10),
-        eye_open=_around(rng, 0.62, 1.15),
-        eye_tilt=_around(rng, -1, 1),
+        hair_shade=_draw_beta(rng, -1, 1),
+        hair_part=_draw_uniform(rng, -1, 1),
+        brow_thickness=_draw_beta(rng, 0.25, 1.0) if male else _draw_beta(rng, 0.0, 0.7),
+        brow_arch=_draw_beta(rng, 0, 1),
+        brow_height=_draw_beta(rng, -1, 1),
+        eye_size=_draw_beta(rng, 0.88, 1.10),
+        eye_open=_draw_beta(rng, 0.62, 1.15),
+        eye_tilt=_draw_beta(rng, -1, 1),
         eye_colour=_choose(rng, {"brown": 0.50, "hazel": 0.13, "green": 0.10, "blue": 0.19, "grey": 0.08}),
-        gaze_x=_around(rng, -1, 1),
-        gaze_y=_around(rng, -1, 1),
-        nose_width=_around(rng, 0.74, 1.26),
-        nose_length=_around(rng, 0.85, 1.15),
-        nose_bridge=_around(rng, 0.65, 1.25),
-        mouth_width=_around(rng, 0.86, 1.16),
-        lip_fullness=_around(rng, 0.60, 1.45),
-        lipstick=_sometimes(rng, painted, 0.35, 1.0),
-        lip_hue=_even(rng),
+        gaze_x=_draw_beta(rng, -1, 1),
+        gaze_y=_draw_beta(rng, -1, 1),
+        nose_width=_draw_beta(rng, 0.74, 1.26),
+        nose_length=_draw_beta(rng, 0.85, 1.15),
+        nose_bridge=_draw_beta(rng, 0.65, 1.25),
+        mouth_width=_draw_beta(rng, 0.86, 1.16),
+        lip_fullness=_draw_beta(rng, 0.60, 1.45),
+        lipstick=_draw_or_zero(rng, painted, 0.35, 1.0),
+        lip_hue=_draw_uniform(rng),
         smile=smile,
         mouth_open=mouth_open,
-        makeup=_sometimes(rng, painted, 0.2, 1.0),
+        makeup=_draw_or_zero(rng, painted, 0.2, 1.0),
         beard=beard if male else "none",
         glasses=_choose(rng, {"none": 0.845, "thin": 0.065, "thick": 0.055, "sunglasses": 0.035}),
         glasses_shape=_choose(rng, {"round": 0.3, "square": 0.4, "oval": 0.3}),
         hat=_choose(rng, {"none": 0.92, "cap": 0.03, "beanie": 0.03, "wide": 0.02}),
-        hat_hue=_even(rng),
-        hat_value=_even(rng),
-        light_angle=_even(rng, -65, 65),
-        light_height=_around(rng, 8, 50),
-        light_strength=_even(rng),
-        light_warmth=_around(rng, -1, 1),
+        hat_hue=_draw_uniform(rng),
+        hat_value=_draw_uniform(rng),
+        light_angle=_draw_uniform(rng, -65, 65),
+        light_height=_draw_beta(rng, 8, 50),
+        light_strength=_draw_uniform(rng),
+        light_warmth=_draw_beta(rng, -1, 1),
         background=_choose(rng, {"studio": 0.28, "wall": 0.14, "garden": 0.18, "lights": 0.14, "room": 0.18, "sky": 0.08}),
-        background_hue=_even(rng),
-        background_colour=_even(rng, 0.05, 0.75),
-        background_value=_even(rng, 0.15, 1.0),
+        background_hue=_draw_uniform(rng),
+        background_colour=_draw_uniform(rng, 0.05, 0.75),
+        background_value=_draw_uniform(rng, 0.15, 1.0),
         clothing=clothing,
-        clothing_hue=_even(rng),
-        clothing_colour=_even(rng, 0.0, 0.8),
-        clothing_value=_even(rng, 0.08, 0.95),
+        clothing_hue=_draw_uniform(rng),
+        clothing_colour=_draw_uniform(rng, 0.0, 0.8),
+        clothing_value=_draw_uniform(rng, 0.08, 0.95),
         necktie=int(clothing == "suit" and male and necktie),
         necklace=int(necklace and not male and clothing in ("v-neck", "scoop", "crew")),
         earrings=int(earrings and not male and style not in portrait.LONG_STYLES),
@@ -287,11 +287,11 @@ def draw_face(factors: Factors, noise_seed: int = 0) -> np.ndarray:
     """Draw one face.
 
     Args:
-        factors: What to draw.
-        noise_seed: Chooses the camera's grain and the arrangement of the background, nothing of the face.
+        factors: The face to draw.
+        noise_seed: Seed of the camera's grain and of the arrangement of the background; the face does not depend on it.
 
     Returns:
-        Array (218, 178, 3) of uint8, red, green, blue. The eyes lie at rows 111.5, columns 69.5 and 107.5, as in aligned CelebA.
+        Array (218, 178, 3) of uint8 in RGB. The eyes are at row 111.5 and columns 69.5 and 107.5, as in aligned CelebA.
 
     Example:
         >>> draw_face(sample_factors(0)).shape
@@ -301,15 +301,16 @@ def draw_face(factors: Factors, noise_seed: int = 0) -> np.ndarray:
 
 
 def attributes(factors: Factors) -> dict[str, int]:
-    """CelebA's forty attributes of a face.
+    """Return CelebA's forty attributes of a face.
 
-    Each follows from recorded factors. ``Attractive`` is a matter of taste and ``Blurry`` never happens here, so both are always -1.
+    Each follows from the recorded factors. ``Attractive`` and ``Blurry`` are always -1, because the first is a matter of taste and no drawn
+    face is blurry.
 
     Args:
         factors: The face.
 
     Returns:
-        Mapping of the names in CelebA's order and spelling to 1 (present) or -1 (absent).
+        Dictionary from the names, in CelebA's order and spelling, to 1 (present) or -1 (absent).
 
     Example:
         >>> len(attributes(sample_factors(0)))
@@ -367,19 +368,19 @@ def _image_name(index: int) -> str:
 
 
 def _draw_files(folder: str, numbers: range, seed: int, quality: int) -> None:
-    """Draw and write some of the images: what one process does."""
+    """Draw and write some of the images, as one process does."""
     for index in numbers:
         image = draw_face(sample_factors(index, seed), noise_seed=index)
         Image.fromarray(image).save(Path(folder) / _image_name(index), quality=quality, subsampling=0)
 
 
 def _draw_all(folder: Path, num_images: int, seed: int, processes: int | None, quality: int) -> None:
-    workers = min(processes or os.cpu_count() or 1, -(-num_images // SMALLEST_SHARE))
+    workers = min(processes or os.cpu_count() or 1, -(-num_images // MIN_IMAGES_PER_PROCESS))
     if workers == 1:
         _draw_files(str(folder), range(num_images), seed, quality)
         return
-    # Programs of their own: a fork of a kernel in which TensorFlow runs may hang, and Python's other ways of starting
-    # a worker run the caller's script again.
+    # Start separate programs, because a fork of a kernel in which TensorFlow runs may hang, and the other start methods of
+    # multiprocessing run the caller's script again.
     arguments = [sys.executable, "-m", __package__, str(folder), str(num_images), str(workers), str(seed), str(quality)]
     search_path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -395,28 +396,28 @@ def _draw_all(folder: Path, num_images: int, seed: int, processes: int | None, q
 
 
 def draw_share(folder: str, num_images: str, workers: str, seed: str, quality: str, first: str) -> None:
-    """What `_draw_all` starts, with its arguments as text: every ``workers``-th image from ``first``."""
+    """Draw every ``workers``-th image from ``first``. The arguments are text, because `_draw_all` starts this as a program."""
     _draw_files(folder, range(int(first), int(num_images), int(workers)), int(seed), int(quality))
 
 
 def _partition(index: int, num_images: int) -> int:
-    """0 train, 1 validation, 2 test: contiguous blocks of about 80, 10 and 10 %, as in CelebA."""
+    """Return 0 (train), 1 (validation) or 2 (test): contiguous blocks of about 80, 10 and 10 %, as in CelebA."""
     held_out = num_images // 10
     return 0 if index < num_images - 2 * held_out else 1 if index < num_images - held_out else 2
 
 
 def _write_tables(folder: Path, num_images: int, seed: int) -> None:
-    everyone = [sample_factors(index, seed) for index in range(num_images)]
+    all_factors = [sample_factors(index, seed) for index in range(num_images)]
     with open(folder / "list_attr_celeba.txt", "w", newline="\n") as file:
         file.write(f"{num_images}\n{' '.join(ATTRIBUTE_NAMES)} \n")
-        for index, factors in enumerate(everyone):
+        for index, factors in enumerate(all_factors):
             file.write(_image_name(index) + "".join(f" {value:2d}" for value in attributes(factors).values()) + "\n")
     with open(folder / "list_eval_partition.txt", "w", newline="\n") as file:
         file.writelines(f"{_image_name(index)} {_partition(index, num_images)}\n" for index in range(num_images))
     with open(folder / "factors.csv", "w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["image_id", *(field.name for field in fields(Factors))])
-        table.writerows([_image_name(index), *asdict(factors).values()] for index, factors in enumerate(everyone))
+        table.writerows([_image_name(index), *asdict(factors).values()] for index, factors in enumerate(all_factors))
 
 
 def _check_write(folder: Path, num_images: int, seed: int, processes: int | None, quality: int) -> None:
@@ -433,24 +434,26 @@ def _check_write(folder: Path, num_images: int, seed: int, processes: int | None
 
 
 def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, processes: int | None = None, quality: int = 92) -> Path:
-    """Draw a data set and write it as CelebA's files.
+    """Draw a data set and write it as the files of CelebA.
 
-    Writes ``img_align_celeba/000001.jpg`` and so on (218 x 178 pixels), ``list_attr_celeba.txt``, ``list_eval_partition.txt`` and, beyond
-    CelebA, ``factors.csv``. Everything is written beside the folder and renamed when whole, so a half-written set is never seen.
+    Writes ``img_align_celeba/000001.jpg`` and so on (218 x 178 pixels), ``list_attr_celeba.txt``, ``list_eval_partition.txt`` and, in
+    addition to CelebA's files, ``factors.csv``. All files are written to a temporary folder, which is renamed when it is complete, so
+    no other process sees a partial set.
 
     Args:
-        folder: Where the set shall be; it must not exist or be empty.
-        num_images: How many faces, 1..999999.
-        seed: Number of the data set, from 0; image i is the same whatever ``num_images`` and ``processes`` are.
-        processes: How many processes draw; None for one per core. In a script, call this under ``if __name__ == "__main__"``.
+        folder: Folder of the set; it must be empty or not exist.
+        num_images: Number of faces, 1..999999.
+        seed: Number of the data set, from 0. Image i depends neither on ``num_images`` nor on ``processes``.
+        processes: Number of drawing processes; None for one per core.
         quality: JPEG quality, 1..95.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: The folder holds something already.
+        FileExistsError: The folder is not empty.
         ValueError: A number is outside its range.
+        RuntimeError: A drawing process failed.
 
     Example:
         ``write_faces("faces", num_images=8)``
@@ -460,13 +463,13 @@ def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, proce
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        unfinished.chmod(0o755)  # mkdtemp makes a private folder, a data set is not private
+        unfinished.chmod(0o755)  # mkdtemp creates a folder that only its owner can read
         images = unfinished / "img_align_celeba"
         images.mkdir()
         _draw_all(images, num_images, seed, processes, quality)
         _write_tables(unfinished, num_images, seed)
         if folder.is_dir() and os.name == "nt":
-            folder.rmdir()  # Windows does not rename onto an empty folder
+            folder.rmdir()  # Windows cannot rename a folder to the name of an empty one
         try:
             os.replace(unfinished, folder)
         except OSError as error:
@@ -479,10 +482,10 @@ def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, proce
 
 
 def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
-    """The cached data set, drawn on first use.
+    """Return the folder of the cached data set, which is drawn on first use.
 
     Args:
-        num_images: How many faces, 1..999999.
+        num_images: Number of faces, 1..999999.
         seed: Number of the data set, from 0.
 
     Returns:
@@ -501,25 +504,25 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
     try:
         return write_faces(folder, num_images, seed)
     except FileExistsError:
-        if (folder / "factors.csv").exists():  # another process was faster; its set is the same
+        if (folder / "factors.csv").exists():  # another process was faster and has drawn the same set
             return folder
         raise
 
 
 def read_factors(folder: str | Path) -> Iterator[Factors]:
-    """The factors of every image of a set, in file order.
+    """Read the factors of every image of a set, in the order of the files.
 
     Args:
         folder: A folder written by ``write_faces``.
 
     Yields:
-        One ``Factors`` per image, exactly as drawn.
+        The ``Factors`` of each image, exactly as it was drawn.
 
     Example:
         ``next(read_factors(load_faces(64))) == sample_factors(0)``
     """
-    kinds = {field.name: field.type for field in fields(Factors)}
+    types = {field.name: field.type for field in fields(Factors)}
     with open(Path(folder) / "factors.csv", newline="") as file:
         for row in csv.DictReader(file):
             del row["image_id"]
-            yield Factors(**{name: kinds[name](text) for name, text in row.items()})
+            yield Factors(**{name: types[name](text) for name, text in row.items()})

@@ -1,11 +1,11 @@
-"""How one portrait of ``glo_lib.faces`` is drawn: geometry, light, features and camera.
+"""Drawing of one portrait of ``glo_lib.faces``: geometry, light, features and camera.
 
-The head is a stack of ellipses: at each height it has a half width and a half depth. A turned ellipse is still an ellipse, so the
-surface point behind every pixel has a closed form, and a feature placed on that surface (an eye, a lip, a brow) is foreshortened as it
-would be on a turned head. Small relief (nose, sockets, cheeks, lips) is added to the depth before its slope gives the normals.
+The head is a stack of ellipses: at each height it has a half width and a half depth. A rotated ellipse is again an ellipse, so the
+surface point behind every pixel has a closed form, and a feature on this surface (an eye, a lip, a brow) is foreshortened as on a turned
+head. Small relief (nose, eye sockets, cheeks, lips) is added to the depth; the normals are then computed from the slope of the depth.
 
-Lengths are head units: one pixel of a frontal face. The origin lies between the eyes, x runs to the right of the picture and y down it.
-Colours are linear light (the square of the stored value), in planes of shape (3, height, width), until ``_develop``.
+Lengths are in head units: one pixel of a frontal face. The origin lies between the eyes, x points to the right of the picture and y down.
+Colours are linear light (the square of the stored value), in planes of shape (3, height, width), until ``_develop`` encodes them.
 """
 
 import math
@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 
 HEIGHT, WIDTH = 218, 178
-EYE_ROW, EYE_COLUMN, EYE_HALF = 111.5, 88.5, 19.0  # where CelebA's alignment puts the eyes, pixels
-TABLE_FIRST, TABLE_STEP, TABLE_SIZE = -130.0, 0.125, 2400  # heights at which the outlines are tabulated, head units
+EYE_ROW, EYE_COLUMN, EYE_HALF = 111.5, 88.5, 19.0  # pixels: positions of the eyes after the alignment of CelebA
+TABLE_FIRST, TABLE_STEP, TABLE_SIZE = -130.0, 0.125, 2400  # heights of the tables of outlines, head units
 
 SKIN_TONES = ((243, 211, 194), (237, 198, 174), (228, 180, 150), (208, 154, 120), (178, 122, 88), (140, 90, 62), (100, 62, 44))
 HAIR_COLOURS = {"black": (26, 22, 22), "brown": (84, 56, 38), "blond": (188, 156, 114), "red": (132, 66, 40), "grey": (158, 156, 154)}
@@ -25,12 +25,12 @@ EYE_COLOURS = {"brown": (92, 56, 30), "hazel": (126, 96, 52), "green": (98, 124,
 
 # ---------------------------------------------------------------------------------------------------------------- small tools
 def _linear(rgb):
-    """Linear light of a stored colour 0..255."""
+    """Return the linear light of a stored colour 0..255."""
     return (np.asarray(rgb, np.float32) / 255.0) ** 2
 
 
 def _hue(hue, saturation, value):
-    """Linear light of a hue in turns, with saturation and value in [0, 1]."""
+    """Return the linear light of a hue (1.0 is a full circle) with saturation and value in [0, 1]."""
     wheel = np.clip(np.abs((hue + np.array([0.0, 2 / 3, 1 / 3])) % 1.0 * 6 - 3) - 1, 0, 1)
     return (value * (1 - saturation + saturation * wheel)).astype(np.float32) ** 2
 
@@ -40,7 +40,7 @@ def _mix(a, b, amount):
 
 
 def _cover(distance):
-    """Coverage of a pixel whose centre lies this many pixels inside an edge: the antialiasing of every outline."""
+    """Return the coverage of a pixel whose centre is this many pixels inside an edge, for antialiased outlines."""
     return np.minimum(np.maximum(distance + 0.5, 0.0), 1.0)
 
 
@@ -50,22 +50,22 @@ def _smooth(low, high, x):
 
 
 def _bump(x, y, sx, sy):
-    """A round hill of height one that is exactly zero outside the ellipse of half axes sx, sy (a Gaussian costs six times as much)."""
+    """Return a round hill of height one that is zero outside the ellipse with half axes sx, sy; six times as fast as a Gaussian."""
     r = np.maximum(1.0 - (x * (1.0 / sx)) ** 2 - (y * (1.0 / sy)) ** 2, 0.0)
     return r * r
 
 
 def _paint(planes, colour, alpha):
-    """Lay a colour (three numbers or three planes) over the planes, in place."""
+    """Blend a colour (three numbers or three planes) over the planes, in place."""
     for plane, tint in zip(planes, colour, strict=True):
         step = (tint if np.ndim(tint) else float(tint)) - plane
         step *= alpha
-        plane += step  # a NumPy scalar would widen everything to doubles
+        plane += step  # `float` above, because a NumPy scalar would convert everything to float64
 
 
 @lru_cache(maxsize=1)
 def _tiles():
-    """Periodic noise of unit variance, the same in every process: isotropic in three sizes, strands, and white."""
+    """Return periodic noise, the same in every process: isotropic in four sizes, strands, and fine grain."""
     rng = np.random.default_rng(20180801)
 
     def smoothed(shape, sigmas):
@@ -86,14 +86,14 @@ def _tiles():
 
 
 def _noise(tile, a, b):
-    """The tile at rows a and columns b (float arrays, any values: it repeats)."""
+    """Look up a tile at rows a and columns b, which are float arrays of any values, because the tile is periodic."""
     rows, columns = tile.shape
     place = (a.astype(np.int32) & (rows - 1)) * columns + (b.astype(np.int32) & (columns - 1))
     return tile.ravel().take(place)
 
 
 def _slopes(depth):
-    """Central differences of a plane along x and along y."""
+    """Return the central differences of a plane along x and along y."""
     dx, dy = np.zeros_like(depth), np.zeros_like(depth)
     dx[:, 1:-1] = 0.5 * (depth[:, 2:] - depth[:, :-2])
     dy[1:-1] = 0.5 * (depth[2:] - depth[:-2])
@@ -107,7 +107,7 @@ def _look_up(table, heights):
 
 # ------------------------------------------------------------------------------------------------------------------- geometry
 def _head_tables(f):
-    """Half width and half depth of the head at every tabulated height."""
+    """Return the half width and the half depth of the head at every tabulated height."""
     y = TABLE_FIRST + TABLE_STEP * np.arange(TABLE_SIZE)
     width = 41.0 * f.face_width
     chin = 63.0 * f.face_length + 2.0 * f.masculine + (3.0 if f.beard == "full" else 0.0)
@@ -129,7 +129,7 @@ def _head_tables(f):
 
 
 def _geometry(f):
-    """Everything about where the head is: tables, the view, and the maps from pixels to the surface."""
+    """Return the geometry of the head: its tables, its view, and the head coordinates of the pixels."""
     g = SimpleNamespace()
     g.heights, wide, deep, g.chin, g.width = _head_tables(f)
     g.wide, g.deep = wide.astype(np.float32), deep.astype(np.float32)
@@ -138,7 +138,7 @@ def _geometry(f):
     g.eye = EYE_HALF * f.eye_spacing
     row = int((0.0 - TABLE_FIRST) / TABLE_STEP)
     g.eye_depth = float(deep[row] * math.sqrt(1 - float(g.eye / wide[row]) ** 2))
-    # The similarity transform of CelebA: the eyes, wherever the turn has moved them, go to their two fixed pixels.
+    # As in CelebA, a similarity transform moves the eyes of a turned head to their two fixed pixels.
     g.unit = g.eye * g.cos / EYE_HALF  # head units in one pixel
     g.shift = g.eye_depth * g.sin  # how far the turn has moved the eyes along x
     g.x = ((np.arange(WIDTH, dtype=np.float32) - EYE_COLUMN) * g.unit + g.shift)[None, :].astype(np.float32)
@@ -147,12 +147,12 @@ def _geometry(f):
 
 
 def _pixel(g, x, y):
-    """The pixel (column, row) of view coordinates."""
+    """Return the pixel (column, row) of view coordinates."""
     return (x - g.shift) / g.unit + EYE_COLUMN, y / g.unit + EYE_ROW
 
 
 def _project(g, x, y, z=0.0):
-    """View coordinates of a point of the face given by its place on the frontal face and its height z above the surface."""
+    """Return the view coordinates of a point of the face, given by its place on the frontal face and its height z above the surface."""
     row = np.clip(int((y - TABLE_FIRST) / TABLE_STEP), 0, TABLE_SIZE - 1)
     ratio = min(max(x / max(float(g.wide[row]), 1e-3), -1.0), 1.0)
     depth = float(g.deep[row]) * math.sqrt(1 - ratio**2) + z
@@ -160,7 +160,7 @@ def _project(g, x, y, z=0.0):
 
 
 def _window(g, left, right, top, bottom):
-    """Slices of the canvas that hold these view coordinates."""
+    """Return the slices of the canvas that contain these view coordinates."""
     (c0, r0), (c1, r1) = _pixel(g, left, top), _pixel(g, right, bottom)
     rows = slice(int(np.clip(r0, 0, HEIGHT - 1)), int(np.clip(r1 + 2, 1, HEIGHT)))
     columns = slice(int(np.clip(c0, 0, WIDTH - 1)), int(np.clip(c1 + 2, 1, WIDTH)))
@@ -168,15 +168,15 @@ def _window(g, left, right, top, bottom):
 
 
 def _surface(g, rows, columns):
-    """The head behind the pixels of a window: place (X, Y) on the frontal face, depth towards the viewer, coverage."""
+    """Return the surface of the head behind the pixels of a window: place on the frontal face, depth towards the viewer, coverage."""
     vx, vy = g.x[:, columns], g.y[rows]
     heights = np.broadcast_to(vy, (vy.shape[0], vx.shape[1]))
-    nod = g.nod * _smooth(g.chin, g.chin - 35, vy)  # under the chin the depth changes so fast that a nod would fold the surface
-    for _ in range(2 if abs(g.nod) > 1e-3 else 1):  # the nod moves a point by its depth, which needs a first guess
+    nod = g.nod * _smooth(g.chin, g.chin - 35, vy)  # less nod near the chin, where the depth changes so fast that the surface would fold
+    for _ in range(2 if abs(g.nod) > 1e-3 else 1):  # the nod moves a point by its depth, which the first pass estimates
         wide, deep = _look_up(g.wide, heights), _look_up(g.deep, heights)
         across, along = wide * g.cos, deep * g.sin
         half = across**2 + along**2 + 1e-3
-        inside = half - vx**2 - 0.6  # nothing is left where the outline has closed
+        inside = half - vx**2 - 0.6  # negative where the outline has closed
         span = np.sqrt(half)
         t = np.clip(vx / span, -1, 1)
         root = np.sqrt(np.maximum(1 - t * t, 1e-4))
@@ -201,7 +201,7 @@ def _surface(g, rows, columns):
 
 # ---------------------------------------------------------------------------------------------------------------------- light
 def _lamp(f):
-    """Direction and colour of the key light and of what comes from everywhere."""
+    """Return the direction and colour of the key light, and the colour of the ambient light."""
     azimuth, height = np.radians(f.light_angle), np.radians(f.light_height)
     key = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
     half = key + np.array([0.0, 0.0, 1.0])
@@ -216,7 +216,7 @@ def _lamp(f):
 
 
 def _light_skin(albedo, normal, occlusion, shadow, lamp, gloss):
-    """Linear light that leaves skin: wrapped Lambert (red wraps furthest: the warm terminator), soft sky, two lobes of highlight."""
+    """Return the linear light that leaves skin: wrapped Lambert (red wraps furthest, for a warm terminator), sky and two highlights."""
     nx, ny, nz = normal
     facing = nx * lamp.key[0] + ny * lamp.key[1] + nz * lamp.key[2]
     sky = 0.82 - 0.24 * ny
@@ -249,9 +249,9 @@ def _normals(depth, unit):
 
 # ----------------------------------------------------------------------------------------------------------------- background
 def _background(f, g, rng):
-    """What is behind: a gradient, large soft shapes, sometimes lights out of focus or the edge of a wall; a quarter of the size."""
+    """Return the background: a gradient and large soft shapes, computed at a quarter of the size and enlarged."""
     a, b = math.cos(math.radians(f.roll)), math.sin(math.radians(f.roll))
-    half_width, half_height = WIDTH // 2 + 2, HEIGHT // 2 + 2  # two cells more than needed at each halving, which doubling drops
+    half_width, half_height = WIDTH // 2 + 2, HEIGHT // 2 + 2  # two cells more than needed for each halving, because doubling drops them
     px = (-4.5 + 4 * np.arange(half_width // 2 + 3, dtype=np.float32) - EYE_COLUMN)[None, :] / 100
     py = (-4.5 + 4 * np.arange(half_height // 2 + 3, dtype=np.float32) - EYE_ROW)[:, None] / 100
     x, y = a * px + b * py, a * py - b * px
@@ -294,7 +294,7 @@ def _background(f, g, rng):
 
 
 def _doubled(planes, axis):
-    """Twice as many samples along an axis by linear interpolation, without the two outermost cells."""
+    """Double the number of samples along an axis by linear interpolation; drop the two outermost cells."""
     rest = (slice(None),) * axis
     shape = list(planes.shape)
     shape[axis] = 2 * shape[axis] - 4
@@ -308,7 +308,7 @@ def _doubled(planes, axis):
 
 # ----------------------------------------------------------------------------------------------------------------------- body
 def _body(planes, f, g, lamp, skin, rng):
-    """Neck, shoulders and clothes; the body turns by half the yaw and tilts with the roll."""
+    """Draw neck, shoulders and clothes; the body tilts with the roll and follows a part of the turn of the head."""
     rows = slice(int(np.clip(EYE_ROW + 34 / g.unit, 0, HEIGHT)), HEIGHT)
     a, b = math.cos(math.radians(f.roll)), math.sin(math.radians(f.roll))
     vx, vy = g.x, g.y[rows]
@@ -323,10 +323,10 @@ def _body(planes, f, g, lamp, skin, rng):
     nx = _mix(round_neck, t * 0.45, slope)
     ny = -0.15 + 0.1 * slope - 0.55 * slope * np.abs(t) ** 2
     nz = np.sqrt(np.maximum(1 - nx**2 - ny**2, 0.05))
-    # The chin keeps light from the neck; the shadow follows the light to the other side.
+    # The chin casts a shadow on the neck, on the side away from the light.
     drop = y - (g.chin + 2) + 0.012 * (x - g.shift * 0.8 + lamp.key[0] * 10) ** 2
     shade = 0.92 * _smooth(24, -2, drop)
-    # Sternomastoid cords and the hollow of the throat keep the neck from being a tube.
+    # Without the sternomastoid cords and the hollow of the throat, the neck would look like a tube.
     cords = 0.30 * _bump(np.abs(x) - np.maximum(neck - 5 - 0.30 * (y - g.chin), 8), y - g.chin - 12, 6, 30)
     hollow = 0.25 * _bump(x, y - g.chin - 27, 6, 7)
     nx = nx - cords * np.sign(x) * 0.6
@@ -366,7 +366,7 @@ def _clothes(planes, f, g, x, y, normal, cover, outline, lamp, rng):
     edge = np.maximum(edge, g.chin + 6)
     thickness = 1.6 * _smooth(0, 6, y - edge)
     mask = _cover(np.minimum((y - edge) * 0.75, (half + thickness - ax) * slant))
-    # Folds: a few long, soft creases that radiate from the shoulders.
+    # Folds are a few long, soft creases that radiate from the shoulders.
     folds = _noise(_tiles().broad, y * 1.6 + 0.5 * ax + rng.integers(256), x * 1.1 + rng.integers(256))
     weave = 1 + 0.03 * _noise(_tiles().fine, y * 1.5 + 300, x * 1.5 + 300)
     facing = t * 0.55 * lamp.key[0] + ny * lamp.key[1] + np.sqrt(np.maximum(1 - 0.3 * t * t - ny * ny, 0.05)) * lamp.key[2]
@@ -385,7 +385,7 @@ def _clothes(planes, f, g, x, y, normal, cover, outline, lamp, rng):
 
 
 def _collar(planes, f, base, x, y, ax, lit, mask, colour, rng):
-    """The two leaves of a collar; for a suit also the shirt front, lapels and, if worn, the tie."""
+    """Draw the two leaves of a collar; for a suit also the shirt front, the lapels and the tie, if there is one."""
     white = np.array([0.74, 0.75, 0.78], np.float32)
     if f.clothing == "suit":
         opening = 24 - 0.85 * (y - base + 4)
@@ -420,7 +420,7 @@ def _collar(planes, f, base, x, y, ax, lit, mask, colour, rng):
 
 # ----------------------------------------------------------------------------------------------------------------------- face
 def _mouth_shape(f, s):
-    """The curves of the mouth over a window: mid line, gap, and the outer edges of both lips (all heights y), with the half width."""
+    """Return the curves of the mouth over a window: mid line, gap and outer edges of both lips (all as heights y), and its half width."""
     half = 14.0 * f.mouth_width * (1 + 0.20 * f.smile)
     centre = 39.5 * f.face_length + 1.0 * f.nose_length
     q = s.x / half
@@ -443,12 +443,12 @@ def _lips_mask(m, s):
 
 
 def _nose_tip(f):
-    """Height y of the tip of the nose."""
+    """Return the height y of the tip of the nose."""
     return 23.0 + 17.5 * (f.nose_length - 1)
 
 
 def _relief(f, g, s, m):
-    """Height of the features over the plain head, head units."""
+    """Return the height of the features above the plain head, in head units."""
     x, y, ax = s.x, s.y, np.abs(s.x)
     e, old = g.eye, (f.age - 18) / 57  # 0 young, 1 old
     tip, lift = _nose_tip(f), f.nose_bridge
@@ -476,7 +476,7 @@ def _relief(f, g, s, m):
 
 
 def _nose_relief(f, g, x, y, tip, lift):
-    """The nose: a ridge whose crest leans with the turn of the head, a ball, and two wings."""
+    """Return the height of the nose: a ridge whose crest leans with the turn of the head, a ball and two wings."""
     along = np.clip((y + 9) / (tip + 9), 0, 1)
     rise = (1.0 + 10.6 * along**1.15) * lift
     end = _smooth(tip + 8.0, tip + 0.5, y) * _smooth(-14, 4, y)
@@ -494,7 +494,7 @@ def _nose_relief(f, g, x, y, tip, lift):
 
 
 def _skin_albedo(f, g, s, m, skin):
-    """Colour of the skin itself: redness, freckles, uneven tone, lips, and the shadow of a beard under the skin."""
+    """Return the albedo of the skin: redness, freckles, uneven tone and lips."""
     x, y, ax = s.x, s.y, np.abs(s.x)
     tiles, e = _tiles(), g.eye
     mottle = _noise(tiles.broad, y * 2.2 + f.texture, x * 2.2 + 100 + f.texture)
@@ -513,7 +513,7 @@ def _skin_albedo(f, g, s, m, skin):
     albedo = np.empty((3, *x.shape), np.float32)
     for c, (r, w, d) in enumerate(((0.02, 0.05, 0.9), (-0.30, 0.02, 1.0), (-0.26, -0.20, 0.95))):
         albedo[c] = base[c] * (1 + r * red + w * yellow) * (1 - d * dark)
-    # A lipstick replaces the colour; without one lips are the skin with more blood in it.
+    # Lipstick replaces the colour of the lips, which otherwise is that of the skin, but redder.
     natural = skin * np.array([0.80, 0.50, 0.50]) + np.array([0.022, 0.0, 0.004])
     stick = _hue(0.93 + 0.11 * f.lip_hue, 0.72, 0.80) * (0.35 + 0.65 * skin[0] / 0.9)
     lips = _mix(natural, stick, f.lipstick)
@@ -524,7 +524,7 @@ def _skin_albedo(f, g, s, m, skin):
 
 
 def _beard_mask(f, g, s, m):
-    """Where a beard or moustache grows, 0..1, before the texture of its hairs."""
+    """Return where a beard or moustache grows, 0..1, without the texture of its hair."""
     x, y, ax = s.x, s.y, np.abs(s.x)
     lips = _smooth(-1.5, 1.0, np.maximum(m.top - y, y - m.bottom)) if f.beard != "none" else 0
     lips = np.maximum(lips, _smooth(0.98, 1.08, np.abs(m.q)))
@@ -592,7 +592,7 @@ def _brows(albedo, f, g, s, hair, skin):
 
 
 def _shadows(f, g, s, lamp, m):
-    """Occlusion and soft cast shadow of the features, both 0..1 planes."""
+    """Return the occlusion and the soft cast shadow of the features, two planes in 0..1."""
     x, y, ax = s.x, s.y, np.abs(s.x)
     tip = _nose_tip(f)
     occlusion = 1 - 0.42 * _bump(ax - g.eye + 6, y + 1, 14, 11) - 0.16 * _bump(ax - g.eye, y + 5, 15, 7)
@@ -617,7 +617,7 @@ def _nostrils(planes, f, g, s):
 
 
 def _inner_mouth(planes, f, s, m, lamp):
-    """The line between the lips; when they part, the dark behind it and the upper teeth."""
+    """Draw the line between the lips and, if the mouth is open, the dark inside and the upper teeth."""
     corner = _smooth(1.10, 0.9, np.abs(m.q))
     line = np.maximum(1 - ((s.y - m.middle) / (1.15 + 0.5 * f.mouth_open)) ** 2, 0) * corner
     pits = _bump(np.abs(s.x) - m.half, s.y - m.middle, 2.6, 2.2)
@@ -638,8 +638,8 @@ def _inner_mouth(planes, f, s, m, lamp):
 
 
 def _eye(planes, f, g, s, side, lamp, skin, level):
-    """One eye: ball, iris, catch light, lids and lashes. ``level`` is how much light falls on its side of the face."""
-    q = (s.x - side * g.eye) * side  # grows outward on both sides
+    """Draw one eye: ball, iris, catch light, lids and lashes. ``level`` is the amount of light on its side of the face."""
+    q = (s.x - side * g.eye) * side  # positive outward on both sides
     y = s.y
     half = 10.2 * f.eye_size
     up = (4.8 * f.eye_open * f.eye_size) * (1 - 0.22 * f.smile)
@@ -685,7 +685,7 @@ def _eye(planes, f, g, s, side, lamp, skin, level):
     _paint(planes, (0.95, 0.95, 0.95), 0.88 * spark)
     wet = _bump(q - gx + 0.8, y - lid_low + 0.5, 5, 0.9) * opening
     _paint(planes, (0.8, 0.8, 0.8), 0.14 * wet)
-    # Lashes: a tapering line on the upper lid that overshoots outward, a faint one below.
+    # Lashes: a tapering line on the upper lid that extends outward beyond it, and a faint line on the lower lid.
     weight = 0.85 + 0.55 * f.makeup + 0.25 * (1 - f.masculine)
     taper = _smooth(-1.08, -0.5, r) * _smooth(1.22, 0.95, r)
     upper = np.clip((weight * (0.75 + 0.45 * _smooth(-0.6, 0.8, r)) + 0.45 - np.abs(y - lid_up + 0.35)) / 1.1, 0, 1) * taper
@@ -726,7 +726,7 @@ def _earrings(planes, f, g, lamp):
 
 
 def _face(planes, f, g, lamp, skin, hair, cast):
-    """The head with everything that lies on its skin."""
+    """Draw the head with everything on its skin."""
     reach = g.width + 6
     top = -72 if f.hair_style in ("bald", "buzz", "receding") else -60  # hair hides the crown
     s = _surface(g, *_window(g, -reach, reach, top, g.chin + 9))
@@ -753,12 +753,12 @@ def _face(planes, f, g, lamp, skin, hair, cast):
         _eye(
             lit[:, rows, columns], f, g, part, side, lamp, skin, level * (1 - 0.6 * float(cast[int(EYE_ROW), int(EYE_COLUMN + side * 19)]))
         )
-    lit *= 0.50 + 0.50 * _smooth(-0.6, 2.4, s.distance)  # beyond the outline the slope is unknown and would shine
+    lit *= 0.50 + 0.50 * _smooth(-0.6, 2.4, s.distance)  # beyond the outline the slope is undefined and would cause highlights
     _paint(planes[:, s.rows, s.columns], lit, s.cover)
 
 
 def _rows_of(groups, rows, shape):
-    """The same named planes, cut to some of their rows."""
+    """Return the same named planes, cropped to some of their rows."""
     cut = []
     for group in groups:
         items = {k: v[rows] if isinstance(v, np.ndarray) and v.shape == shape else v for k, v in vars(group).items()}
@@ -767,8 +767,8 @@ def _rows_of(groups, rows, shape):
 
 
 # ----------------------------------------------------------------------------------------------------------------------- hair
-# Per style: extra height on top, extra width at the sides, where it ends, flare, wave, curl, flow of the strands, and the hairline as
-# knots (distance from the middle, height). Hairline distances are angles around the head times 40, so 63 is the edge of a frontal head.
+# For each style: extra height at the top, extra width at the sides, height of the ends, flare, wave, curl, direction of the strands, and
+# the hairline as knots (distance from the middle, height). Distances are angles around the head times 40, so a frontal head ends at 63.
 _SHORT = ((0, -43), (18, -42), (30, -37), (39, -25), (44, -10), (49, 9), (52, 13), (120, 14))
 _HANGING = ((0, -45), (14, -42), (27, -33), (36, -14), (42, 12), (44, 60), (45, 200), (120, 200))
 STYLES = {
@@ -790,7 +790,7 @@ LONG_STYLES = ("bob", "bob fringe", "long straight", "long wavy", "curly")
 
 
 def _hair_outline(f, g, style):
-    """Half width of the hair at the tabulated heights, and where the hair ends."""
+    """Return the half width of the hair at the tabulated heights, and the heights of its ends and its top."""
     rise, side, end, flare = style[:4]
     volume = 0.65 + 0.7 * f.hair_volume
     if f.hat != "none":
@@ -811,7 +811,7 @@ def _hair_outline(f, g, style):
 
 
 def _hairline(f, knots, jitter):
-    """Height of the hairline over the angle around the head, as a table from -128 to 128 in steps of a quarter."""
+    """Return the height of the hairline by the angle around the head, as a table from -128 to 128 in steps of a quarter."""
     u = np.arange(-128, 128, 0.25)
     bend = np.maximum(1 - (u / 50) ** 2, 0)
     away, height = zip(*knots, strict=True)
@@ -823,7 +823,7 @@ def _hairline(f, knots, jitter):
 
 
 def _hair_planes(f, g):
-    """Coverage of front and back hair, strand texture, and direction of the hair's surface; None for a bald head."""
+    """Return coverage of front and back hair, texture of the strands and direction of the surface; None for a bald head."""
     if f.hair_style == "bald":
         return None
     style = STYLES[f.hair_style]
@@ -831,7 +831,7 @@ def _hair_planes(f, g):
     tiles = _tiles()
     outline, end, top = _hair_outline(f, g, style)
     reach = float(outline.max()) * 1.06 + 9
-    lift = g.nod * g.eye_depth  # the silhouette lies in the plane of the axis, which the nod leaves alone
+    lift = g.nod * g.eye_depth  # the silhouette lies in the plane of the axis, which the nod does not move
     rows, columns = _window(g, -reach - 6 * g.sin, reach - 6 * g.sin, top - 5 - lift, end + 16 - lift)
     h = SimpleNamespace(top=top, end=end, rows=rows, columns=columns)
     view_x, view_y = g.x[:, columns], g.y[rows]
@@ -848,8 +848,8 @@ def _hair_planes(f, g):
         ragged, height * 1.6 + f.texture, x * 1.6 + 0.5 * f.texture
     )
     t = np.clip(x / span, -1, 1)
-    # The hairline lives on the head, so it turns with it.
-    low = np.clip(view_y, -46.0, 4.0)  # neither the crown nor the jaw may close this outline, or the angle would jump
+    # The hairline is on the head, so it turns with the head.
+    low = np.clip(view_y, -46.0, 4.0)  # limited, because the angle would jump where crown or jaw close the outline
     across, along = _look_up(g.wide, low) * g.cos, _look_up(g.deep, np.minimum(low, 0.0)) * g.sin
     head = np.sqrt(across**2 + along**2 + 1e-2)
     th = np.clip(view_x / head, -1, 1)
@@ -861,10 +861,10 @@ def _hair_planes(f, g):
     line = _hairline(f, knots, jitter)[np.clip((u + 128) * 4, 0, 1023).astype(np.int32)]
     gap = line - front
     dx, dy = _slopes(gap)
-    h.gap = gap / np.sqrt(dx * dx + dy * dy + 0.3) + 0.10 * np.maximum(gap - 3, 0)  # well inside, the slope no longer matters
+    h.gap = gap / np.sqrt(dx * dx + dy * dy + 0.3) + 0.10 * np.maximum(gap - 3, 0)  # far inside, the slope is not needed
     if curl > 0.3:
         h.gap = h.gap + 1.4 * _noise(tiles.curls, height * 1.2 + 9, x * 1.2)
-    # Strands: lines of constant s.
+    # Strands are lines of constant s.
     s, w = _strand_lines(f, flow, x, height, span, u, top)
     wobble = _noise(tiles.broad, height * 0.8 + f.texture, x * 0.8)
     swing = (0.35 + wave) * (0.8 + 0.5 * f.hair_volume) * _smooth(top, top + 45, height)
@@ -887,7 +887,7 @@ def _hair_planes(f, g):
 
 
 def _strand_lines(f, flow, x, height, span, u, top):
-    """The coordinate across the strands (constant along each of them) and the one along."""
+    """Return the coordinate across the strands (constant along each of them) and the coordinate along them."""
     level = np.clip((height - top) / 60, 0, 1)
     part = 15 * f.hair_part * (1 - level)
     if flow in ("fall", "curl"):
@@ -901,12 +901,12 @@ def _strand_lines(f, flow, x, height, span, u, top):
 
 
 def _light_hair(h, colour, lamp):
-    """Linear light that leaves hair: soft Lambert, darker valleys between strands, a ring of highlight broken up by them."""
+    """Return the linear light that leaves hair: soft Lambert, darker valleys between strands, and a ring of highlights."""
     nx, ny = h.nx, h.ny
     nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.04))
     facing = nx * lamp.key[0] + ny * lamp.key[1] + nz * lamp.key[2]
     diffuse = np.maximum((facing + 0.3) / 1.3, 0)
-    valleys = np.clip(1 + (0.29 - 0.22 * min(float(colour.mean()), 0.6)) * h.strand, 0.30, 1.8)  # light hair hides its own shadows
+    valleys = np.clip(1 + (0.29 - 0.22 * min(float(colour.mean()), 0.6)) * h.strand, 0.30, 1.8)  # in light hair the shadows are weaker
     level = (0.85 * diffuse * valleys)[None] * lamp.colour[:, None, None] + (0.85 * valleys)[None] * lamp.ambient[:, None, None]
     ring = np.maximum(1 - ((ny + 0.50 + 0.07 * h.strand) / 0.30) ** 2, 0)
     sheen = ring * ring * np.maximum(facing, 0) ** 2 * np.clip(0.55 + 0.55 * h.strand, 0, 2)
@@ -978,9 +978,9 @@ def _glasses(planes, f, g, lamp):
 
 
 def _hat(planes, f, g, lamp):
-    """A cap, a beanie or a wide hat, drawn over the hair."""
+    """Draw a cap, a beanie or a wide hat over the hair."""
     tiles = _tiles()
-    planes = planes[:, : int(np.clip(EYE_ROW + 8 / g.unit, 1, HEIGHT))]  # nothing of a hat reaches below the eyes
+    planes = planes[:, : int(np.clip(EYE_ROW + 8 / g.unit, 1, HEIGHT))]  # a hat does not reach below the eyes
     rows = planes.shape[1]
     view_y = g.y[:rows]
     x = g.x + 2 * g.sin
@@ -1054,7 +1054,7 @@ def _hair_tint(f):
 
 
 def _develop(planes, rng):
-    """The camera: lens blur, vignette, exposure curve, grain, and the stored eight bits."""
+    """Apply the camera: lens blur, vignette, exposure curve and grain; return eight bits per channel."""
     soft = planes.copy()
     soft[:, 1:-1] = 0.72 * planes[:, 1:-1] + 0.14 * (planes[:, 2:] + planes[:, :-2])
     soft[:, :, 1:-1] = 0.72 * soft[:, :, 1:-1] + 0.14 * (soft[:, :, 2:] + soft[:, :, :-2])
@@ -1075,7 +1075,7 @@ def _develop(planes, rng):
 
 
 def draw_portrait(f, noise_seed=0):
-    """Draw one face. See ``glo_lib.faces.draw_face``."""
+    """Draw one face; see `glo_lib.faces.draw_face`."""
     rng = np.random.default_rng([f.texture, noise_seed])
     g, lamp = _geometry(f), _lamp(f)
     skin, tint = _skin_colour(f).astype(np.float32), _hair_tint(f)

@@ -9,11 +9,15 @@ from matplotlib.figure import Figure
 from glo_lib.figures.style import BLUE, COLOURS, ORANGE, new_figure, tidy
 from glo_lib.graph.costs import LayerCost
 
-DARK = 0.55  # share of the largest value above which a cell takes white figures
+WHITE_TEXT_SHARE = 0.55  # share of the largest value above which the number in a cell is white
 
 
 def show_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """Matrices side by side, name above each; numbers are written into the cells, zeros are left empty."""
+    """Show matrices side by side, with their nonzero numbers in the cells.
+
+    Args:
+        matrices: name -> (output pixels, input pixels) matrix.
+    """
     widths = [matrix.shape[1] for matrix in matrices.values()]
     figure, axes = new_figure((0.42 * sum(widths) + 1.6, 3.6), 1, len(matrices), width_ratios=widths)
     for axis, (name, matrix) in zip(np.atleast_1d(axes), matrices.items(), strict=True):
@@ -23,7 +27,7 @@ def show_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
 
 
 def show_overlaps(overlaps: Mapping[int, np.ndarray]) -> Figure:
-    """How many kernels reach each output pixel: a picture per kernel size.
+    """Show how many kernels overlap at each output pixel, with a panel for each kernel size.
 
     Args:
         overlaps: kernel size in pixels -> (height, width) counts.
@@ -38,7 +42,7 @@ def show_overlaps(overlaps: Mapping[int, np.ndarray]) -> Figure:
 
 
 def show_shares(costs: Sequence[LayerCost]) -> Figure:
-    """Each layer's share of the decoder's parameters and of its operations."""
+    """Show the share of each layer in the parameters and the operations of the decoder, in per cent."""
     places = np.arange(len(costs))
     figure, axis = new_figure((6.5, 3))
     series = {"parameters": ([cost.parameters for cost in costs], BLUE), "FLOPs": ([cost.flops for cost in costs], ORANGE)}
@@ -53,11 +57,11 @@ def show_shares(costs: Sequence[LayerCost]) -> Figure:
 
 
 def show_variances(histories: Mapping[str, Sequence[float]], truth: float) -> Figure:
-    """Moving variances over the steps, on logarithmic scales, with the variance they are meant to find.
+    """Show moving variances over the steps, together with the true variance, on logarithmic scales.
 
     Args:
-        histories: name -> value after step 1, 2, ...
-        truth: drawn as a dashed line.
+        histories: name -> moving variance after step 1, 2, ...
+        truth: the true variance, drawn as a dashed line.
     """
     figure, axis = new_figure((6.5, 3.2))
     for (name, values), colour in zip(histories.items(), COLOURS, strict=False):
@@ -72,6 +76,6 @@ def show_variances(histories: Mapping[str, Sequence[float]], truth: float) -> Fi
 def _heat_map(axis: Axes, values: np.ndarray, title: str) -> None:
     axis.imshow(values, cmap="Blues", vmin=0)
     for row, column in zip(*np.nonzero(values), strict=True):
-        colour = "white" if values[row, column] > DARK * values.max() else "black"
+        colour = "white" if values[row, column] > WHITE_TEXT_SHARE * values.max() else "black"
         axis.text(column, row, f"{values[row, column]:g}", ha="center", va="center", fontsize=7, color=colour)
     axis.set_title(title, fontsize=9)

@@ -11,7 +11,7 @@ from glo_lib.inference.encoding import Encoding
 
 
 def show_convergence(encoding: Encoding) -> Figure:
-    """Error of each start over the steps, the mean over the images; and, in black, that of the best start so far."""
+    """Show the error of each start over the steps, and in black the error of the best start so far. Both are means over the images."""
     figure, axis = _axis()
     for number, name in enumerate(encoding.starts):
         axis.plot(encoding.losses[:, number].mean(axis=1), label=name, color=COLOURS[number % len(COLOURS)])
@@ -23,7 +23,7 @@ def show_convergence(encoding: Encoding) -> Figure:
 
 
 def show_steps(paths: Mapping[str, np.ndarray]) -> Figure:
-    """How far each step of a path moves the image.
+    """Show how much each step of a path changes the image.
 
     Args:
         paths: name -> (num_steps, height, width, channels) float images in [-1, 1].

@@ -1,4 +1,4 @@
-"""Figures of the chapter on the inputs, and the two readers that it warns of."""
+"""Figures of the chapter on the inputs, and the two incorrect readers that it discusses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,20 +17,21 @@ v1 = tf.compat.v1
 def two_queues(
     filenames: Sequence[str], preprocess: Callable[[Inputs], Inputs], batch_size: int = 16, num_threads: int = 1, capacity: int = 128
 ) -> Inputs:
-    """The reader of the post, to be looked at and not to be used: indices in one queue, file names in another.
+    """Read as in the post, with indices in one queue and file names in another. Do not use this reader.
 
-    A thread takes an index from the one and a file from the other, and nothing makes it take both at once. With one thread they stay
-    together; with several, another thread may come in between. `glo_lib.inputs.get_inputs_queue` keeps the pairs in one queue.
+    A thread takes an index from one queue and a file from the other, but not in one atomic step. With one thread the pairs stay together.
+    With several threads, another thread may take an element between the two. `glo_lib.inputs.get_inputs_queue` avoids this with a single
+    queue of pairs.
 
     Args:
         filenames: JPEG files; the position in this list is the index.
-        preprocess: function of the dictionary of one image; it must give ``image`` a known shape.
+        preprocess: function of the dictionary of one image. It must give ``image`` a static shape.
         batch_size: images per batch.
-        num_threads: threads that read and decode.
-        capacity: most images that wait in the queue of batches.
+        num_threads: number of threads that read and decode.
+        capacity: maximum number of images in the queue of batches.
 
     Returns:
-        ``image``: (batch_size, height, width, 3) float32; ``index``: (batch_size,) int32, which may belong to another image.
+        ``image``: (batch_size, height, width, 3) float32; ``index``: (batch_size,) int32, which may belong to other images.
 
     Example:
         >>> with tf.Graph().as_default():
@@ -44,9 +45,10 @@ def two_queues(
 def overtaking_queues(
     filenames: Sequence[str], preprocess: Callable[[Inputs], Inputs], batch_size: int = 16, num_threads: int = 1, capacity: int = 128
 ) -> Inputs:
-    """Worse, and as easily written: indices in one queue, *decoded* images in another; see `two_queues` for arguments and result.
+    """Read with indices in one queue and *decoded* images in another. Do not use this reader; it is worse than `two_queues`.
 
-    A small file that is decoded sooner overtakes a large one, and from then on the images are in another order than their indices.
+    A small file is decoded sooner and overtakes a large one. From then on the images are in another order than their indices. The arguments
+    and the result are those of `two_queues`.
     """
     image = preprocess({"image": _next_image(filenames)})["image"]
     return {
@@ -66,13 +68,13 @@ def _next_image(filenames: Sequence[str]) -> tf.Tensor:
 
 @contextmanager
 def running(build: Callable[[], Inputs]) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
-    """Build a pipeline in a graph of its own, start the threads of its queues, and end them when the block is left.
+    """Run an input pipeline in its own graph: start the threads of its queues, and stop them at the end of the block.
 
     Args:
-        build: makes the batch, such as `glo_lib.inputs.get_inputs_queue`.
+        build: function that builds the batch, such as a call of `glo_lib.inputs.get_inputs_queue`.
 
     Yields:
-        A function that gives the next batch.
+        A function that returns the next batch.
     """
     with tf.Graph().as_default(), v1.Session() as session:
         batch = build()
@@ -86,11 +88,11 @@ def running(build: Callable[[], Inputs]) -> Iterator[Callable[[], dict[str, np.n
 
 
 def show_windows(image: np.ndarray, windows: Mapping[str, int]) -> Figure:
-    """An image with centred squares drawn on it.
+    """Show an image with centred squares drawn on it.
 
     Args:
         image: (height, width, 3) uint8.
-        windows: name -> side of the square in pixels.
+        windows: name -> side of the square, in pixels.
     """
     height, width = image.shape[:2]
     figure, axis = new_figure((3.6, 4))
@@ -104,11 +106,11 @@ def show_windows(image: np.ndarray, windows: Mapping[str, int]) -> Figure:
 
 
 def show_streams(streams: Mapping[str, np.ndarray], num_images: int) -> Figure:
-    """Which image comes when: a point for each image of a stream; dashed lines part the epochs.
+    """Show the order of images in streams: a point for each image, and dashed lines between the epochs.
 
     Args:
-        streams: name -> (n,) indices in the order in which they came.
-        num_images: N.
+        streams: name -> (n,) indices in the order in which the images were read.
+        num_images: number N of images in an epoch.
     """
     figure, axes = new_figure((4 * len(streams), 3.2), 1, len(streams), sharey=True)
     for axis, (name, index) in zip(np.atleast_1d(axes), streams.items(), strict=True):
@@ -122,10 +124,10 @@ def show_streams(streams: Mapping[str, np.ndarray], num_images: int) -> Figure:
 
 
 def show_drift(displacements: Mapping[str, np.ndarray]) -> Figure:
-    """How far the image that came is from the image whose index came with it, over the stream.
+    """Show over a stream by how many positions the image and the index of each pair differ.
 
     Args:
-        displacements: name -> (n,) index of the image that came minus the index that came with it.
+        displacements: name -> (n,) index of the image that was read minus the index that was read with it.
     """
     figure, axes = new_figure((6.5, 1.6 * len(displacements)), len(displacements), sharex=True)
     for axis, (name, displacement) in zip(np.atleast_1d(axes), displacements.items(), strict=True):
@@ -142,7 +144,11 @@ def show_drift(displacements: Mapping[str, np.ndarray]) -> Figure:
 
 
 def show_rates(rates: Mapping[str, float]) -> Figure:
-    """Images per second as bars on a logarithmic scale, each with its number."""
+    """Show images per second as labelled bars on a logarithmic scale.
+
+    Args:
+        rates: name -> images per second.
+    """
     figure, axis = new_figure((6.5, 0.5 * len(rates) + 0.9))
     bars = axis.barh(list(rates), list(rates.values()), color=BLUE)
     axis.bar_label(bars, labels=[f" {rate:,.0f}" for rate in rates.values()], fontsize=8)

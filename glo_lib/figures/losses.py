@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 
 from glo_lib.figures.style import INCHES_PER_IMAGE, new_figure, tidy, tile
 
-LABEL_INCHES = 1.35  # room for the names of the rows
+LABEL_INCHES = 1.35  # width of the labels of the rows
 
 
 def show_table_of_images(rows: Mapping[str, np.ndarray], columns: Sequence[str]) -> Figure:
-    """Images in a table with the names of rows and columns written beside and above them.
+    """Show images in a table with labelled rows and columns.
 
     Args:
         rows: name -> (n, height, width, 3) images, float in [-1, 1] or uint8.
         columns: n names.
 
     Raises:
-        ValueError: a row that has not one image per column.
+        ValueError: the number of images in a row differs from the number of columns.
     """
     for name, images in rows.items():
         if len(images) != len(columns):
@@ -38,11 +38,14 @@ def show_table_of_images(rows: Mapping[str, np.ndarray], columns: Sequence[str])
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
-    """Every pixel repeated, so that small images stand beside large ones.
+    """Enlarge images by repeating every pixel, to show small images beside large ones.
 
     Args:
         images: (n, height, width, channels), square, with a side that divides ``size``.
-        size: pixels a side of the result.
+        size: side of the enlarged images, in pixels.
+
+    Returns:
+        (n, size, size, channels).
 
     Example:
         >>> enlarge(np.zeros((2, 4, 4, 3)), 64).shape
@@ -53,11 +56,11 @@ def enlarge(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def show_level_parts(parts: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Bars that lie on their side and are made of one part per pyramid level, fine to coarse.
+    """Show horizontal stacked bars with one part for each level of the Laplacian pyramid, from fine to coarse.
 
     Args:
-        parts: name -> one number per level, level 0 first.
-        xlabel: what the length of a bar means, with its unit.
+        parts: name -> one number for each level, level 0 first.
+        xlabel: label of the axis, with its unit.
     """
     figure, axis = new_figure((6.5, 0.5 + 0.45 * len(parts) + 0.6))
     table = np.array(list(parts.values()))  # (bars, levels)

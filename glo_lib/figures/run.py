@@ -1,4 +1,4 @@
-"""The figures of a run: reconstructions, samples, interpolations, nearest neighbours, and the loss."""
+"""Figures of a run: reconstructions, samples, interpolations, nearest neighbours, and the loss."""
 
 from pathlib import Path
 
@@ -16,15 +16,15 @@ COLUMNS = 10
 
 
 def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[str, Figure]:
-    """Make every figure of a run.
+    """Make all figures of a run.
 
     Args:
-        run_dir: folder of the run, for the history of the loss.
+        run_dir: folder of the run, which holds the history of the loss.
         model: the trained model.
         images: (N, height, width, 3) uint8, the training images.
 
     Returns:
-        Figures by file name.
+        File name without its ending -> figure.
     """
     return {
         "loss": show_loss(read_history(run_dir), f"loss ({model.config.loss}, training mode)"),
@@ -36,7 +36,7 @@ def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[
 
 
 def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 2) -> Figure:
-    """Originals and, below each, its reconstruction; images spread evenly over the training set."""
+    """Show evenly spaced training images, and below each its reconstruction."""
     chosen = np.linspace(0, len(images) - 1, min(COLUMNS * rows, len(images))).astype(int)
     decoded = model.decode(model.codes[chosen])
     groups = {}
@@ -47,19 +47,19 @@ def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 
 
 
 def figure_samples(model: TrainedModel, prior: str, num_samples: int = 40, seed: int = 0) -> Figure:
-    """New images: codes drawn from a prior, projected and decoded."""
+    """Show decoded samples from a prior."""
     return show_grid(model.decode(sample(model, prior, num_samples, seed)), COLUMNS, f"samples, {prior}")
 
 
 def figure_interpolation(model: TrainedModel, rows: int = 3) -> Figure:
-    """From one training image's code to another's along the great circle; the ends are reconstructions."""
+    """Show interpolations between the codes of training images along great circles. The ends of each row are reconstructions."""
     ends = np.linspace(0, len(model.codes) - 1, 2 * rows).astype(int).reshape(2, rows).T
     paths = [interpolate(model.codes[a], model.codes[b], COLUMNS) for a, b in ends]
     return show_grid(model.decode(np.concatenate(paths)), COLUMNS, "interpolations along the great circle")
 
 
 def figure_neighbours(model: TrainedModel, images: np.ndarray, seed: int = 1) -> Figure:
-    """Samples and, below each, the training image nearest in pixels, to see whether anything is copied."""
+    """Show samples, and below each the training image that is nearest in pixels, to check for copies of training images."""
     samples = model.decode(sample(model, "diagonal Gaussian", COLUMNS, seed))
     nearest, _ = nearest_neighbours(samples, images)
     return show_rows({"samples, diagonal Gaussian": samples, "nearest training images": images[nearest[:, 0]]})

@@ -1,4 +1,4 @@
-"""Figures: grids of images with labels, and curves. All on a white ground, so that they read alike in light and dark pages."""
+"""Style of the figures: grids of images with labels, and curves. The background is white on light and on dark pages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,30 +14,30 @@ from glo_lib.runs.folder import HistoryRow
 
 INCHES_PER_IMAGE = 0.95
 COLOURS = BLUE, ORANGE, GREEN, RED, PURPLE, BROWN = "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown"
-STYLES = ("-", "--", "-.", ":")  # curves differ in colour and in style, for those who do not see the colours
+LINE_STYLES = ("-", "--", "-.", ":")  # curves differ in style as well as in colour, for colour-blind readers
 
 
 def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **settings: Any) -> tuple[Figure, Any]:
-    """Make a figure on a white ground, so that it reads alike in light and dark pages.
+    """Make a figure with a white background, so that it looks the same on light and dark pages.
 
     Args:
         size: width and height, in inches.
-        rows: of panels.
-        columns: of panels.
-        settings: those of ``matplotlib.pyplot.subplots``.
+        rows: number of rows of panels.
+        columns: number of columns of panels.
+        settings: further arguments of ``matplotlib.pyplot.subplots``.
 
     Returns:
-        The figure, and its axes or an array of its axes.
+        The figure, and its axes or an array of axes.
     """
     return plt.subplots(rows, columns, figsize=size, layout="constrained", facecolor="white", **settings)
 
 
 def tidy(axis: Axes, grid: str = "") -> None:
-    """Leave the frame of a panel open above and to the right, and draw a faint grid.
+    """Remove the top and right borders of a panel, and draw a faint grid if wanted.
 
     Args:
         axis: the panel.
-        grid: "major", "both" (major and minor ticks), or empty for none.
+        grid: grid lines at the "major" ticks or at "both" major and minor ticks; empty for no grid.
     """
     axis.spines[["top", "right"]].set_visible(False)
     if grid:
@@ -45,7 +45,7 @@ def tidy(axis: Axes, grid: str = "") -> None:
 
 
 def use_notebook_style() -> None:
-    """Figures in a notebook as JPEG at moderate resolution: a page of photographs in PNG would take megabytes."""
+    """Show figures in a notebook as JPEG at moderate resolution, because photographs as PNG would take megabytes."""
     if matplotlib.get_backend().lower().endswith("inline"):
         import matplotlib_inline.backend_inline  # comes with Jupyter, which the library alone does not need
 
@@ -53,11 +53,11 @@ def use_notebook_style() -> None:
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images side by side in rows, as one picture.
+    """Arrange images in rows, as one picture.
 
     Args:
         images: (n, height, width, channels) float in [-1, 1] or uint8.
-        columns: images per row; the last row is filled up with white.
+        columns: images in a row. The last row is padded with white.
 
     Returns:
         (rows * height, columns * width, channels) uint8.
@@ -76,16 +76,16 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def show_grid(images: np.ndarray, columns: int = 10, title: str = "") -> Figure:
-    """A grid of images (n, height, width, 3) under a title."""
+    """Show a grid of images (n, height, width, 3), float in [-1, 1] or uint8, under a title."""
     return show_rows({title: images}, columns=columns)
 
 
 def show_rows(groups: Mapping[str, np.ndarray], columns: int | None = None) -> Figure:
-    """Groups of images under each other, each with its name above it; images of one column belong together.
+    """Show groups of images below each other, each under its name. Images in the same column are aligned.
 
     Args:
         groups: name -> (n, height, width, 3) images, float in [-1, 1] or uint8.
-        columns: images per row; default: a group is one row, a shorter one filled up with white.
+        columns: images in a row. Default: each group is one row, and shorter groups are padded with white.
     """
     columns = columns or max(len(images) for images in groups.values())
     pictures = {name: tile(images, columns) for name, images in groups.items()}
@@ -101,7 +101,12 @@ def show_rows(groups: Mapping[str, np.ndarray], columns: int | None = None) -> F
 
 
 def show_loss(history: Sequence[HistoryRow], label: str = "loss") -> Figure:
-    """The loss over the steps, on a logarithmic scale."""
+    """Show the loss over the steps, on a logarithmic scale.
+
+    Args:
+        history: rows of the history of a run.
+        label: label of the vertical axis.
+    """
     figure, axis = new_figure((6.5, 3))
     axis.plot([row.step for row in history], [row.loss for row in history], color=BLUE)
     axis.set(xlabel="step", ylabel=label, yscale="log")

@@ -11,13 +11,13 @@ from glo_lib.graph.backend import tf
 
 
 def operations_by_device(graph: tf.Graph) -> dict[str, Counter]:
-    """How many operations of a graph ask for which device.
+    """Count the operations of a graph by part and by requested device.
 
     Args:
-        graph: a graph; nothing is run.
+        graph: a graph. It is not run.
 
     Returns:
-        First part of the operations' names, such as "tower_0" -> device, such as "/cpu:1" ("none" where none is asked for) -> number.
+        First part of the operations' names, such as "tower_0" -> requested device, such as "/cpu:1" ("none" without a request) -> number.
 
     Example:
         >>> graph = tf.Graph()
@@ -34,7 +34,7 @@ def operations_by_device(graph: tf.Graph) -> dict[str, Counter]:
 
 
 def show_devices(counts: Mapping[str, Counter], at_least: int = 1) -> Figure:
-    """Bars of operations by part of the graph, coloured by device.
+    """Show the number of operations in each part of the graph as stacked bars, coloured by requested device.
 
     Args:
         counts: from `operations_by_device`.
@@ -60,18 +60,18 @@ def show_devices(counts: Mapping[str, Counter], at_least: int = 1) -> Figure:
 def show_lines(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, scale: str = "linear", markers: bool = False
 ) -> Figure:
-    """Curves in one picture, name -> (places, values), with a legend.
+    """Show curves in one panel, with a legend.
 
     Args:
-        lines: name -> (x, y).
-        xlabel: of the horizontal axis, with its unit.
-        ylabel: of the vertical axis, with its unit.
-        scale: "linear", "log" for the vertical axis, or "loglog" for both.
-        markers: draw the single points too.
+        lines: name -> x and y values.
+        xlabel: label of the horizontal axis, with its unit.
+        ylabel: label of the vertical axis, with its unit.
+        scale: "linear", "log" for a logarithmic vertical axis, or "loglog" for two logarithmic axes.
+        markers: also mark the individual points.
     """
     figure, axis = new_figure((6.5, 3.2))
     for number, (name, (places, values)) in enumerate(lines.items()):
-        # Dashed over drawn: where two curves are the same both are seen.
+        # Draw dashed lines over solid ones, so that both are visible where two curves coincide.
         style = ("-", "--", ":")[number % 3]
         axis.plot(places, values, style, label=name, color=COLOURS[number % len(COLOURS)], marker="o" if markers else None)
     axis.set(xlabel=xlabel, ylabel=ylabel)

@@ -9,42 +9,42 @@ from matplotlib.figure import Figure
 
 from glo_lib.figures.style import COLOURS, new_figure, tidy
 
-MOST_ROWS, ROW = 7, 0.145  # of the diagrams; the height of a row as a share of the panel
-FREE, NETWORK, DATA = "#cfe3f5", "#fde2c4", "#e6e6e6"  # learned table, network, what is given or computed
+MAX_ROWS, ROW_HEIGHT = 7, 0.145  # rows of the diagrams; height of a row as a share of the panel
+TABLE_COLOUR, NETWORK_COLOUR, DATA_COLOUR = "#cfe3f5", "#fde2c4", "#e6e6e6"  # a learned table, a network, given or computed values
 
 
 def draw_models() -> Figure:
-    """GLO and the VAE as diagrams, side by side: where the code comes from, and what the loss is made of."""
+    """Draw diagrams of GLO and the VAE side by side, from the source of the code to the terms of the loss."""
     figure, (glo, vae) = new_figure((6.4, 4.6), 1, 2)
-    tail = [("decoder $g_\\theta$", NETWORK), ("reconstruction $\\hat{x}_i$", DATA)]
-    table, projection = ("row $z_i$ of the table of codes", FREE), ("projection $\\Pi(z_i)$", DATA)
-    _chain(glo, "GLO", [("index $i$", DATA), table, projection, *tail, ("loss $\\ell(x_i, \\hat{x}_i)$", DATA)])
-    gaussian, draw = ("Gaussian $\\mu_i, \\sigma_i$", DATA), ("one draw $z = \\mu_i + \\sigma_i \\epsilon$", DATA)
-    both = ("loss $\\ell(x_i, \\hat{x}_i) + \\beta\\,$KL", DATA)
-    _chain(vae, "VAE", [("image $x_i$", DATA), ("encoder $q_\\phi$", NETWORK), gaussian, draw, *tail, both])
+    tail = [("decoder $g_\\theta$", NETWORK_COLOUR), ("reconstruction $\\hat{x}_i$", DATA_COLOUR)]
+    table, projection = ("row $z_i$ of the table of codes", TABLE_COLOUR), ("projection $\\Pi(z_i)$", DATA_COLOUR)
+    _draw_chain(glo, "GLO", [("index $i$", DATA_COLOUR), table, projection, *tail, ("loss $\\ell(x_i, \\hat{x}_i)$", DATA_COLOUR)])
+    gaussian, draw = ("Gaussian $\\mu_i, \\sigma_i$", DATA_COLOUR), ("one draw $z = \\mu_i + \\sigma_i \\epsilon$", DATA_COLOUR)
+    both = ("loss $\\ell(x_i, \\hat{x}_i) + \\beta\\,$KL", DATA_COLOUR)
+    _draw_chain(vae, "VAE", [("image $x_i$", DATA_COLOUR), ("encoder $q_\\phi$", NETWORK_COLOUR), gaussian, draw, *tail, both])
     return figure
 
 
-def _chain(axis: Axes, title: str, boxes: Sequence[tuple[str, str]]) -> None:
-    """Boxes from the bottom up to as many rows as the longer chain has, so that what the models share lies side by side."""
-    places = 0.93 - ROW * np.arange(MOST_ROWS - len(boxes), MOST_ROWS)
+def _draw_chain(axis: Axes, title: str, boxes: Sequence[tuple[str, str]]) -> None:
+    """Draw a chain of boxes, aligned at the bottom, so that the parts that both models share lie side by side."""
+    places = 0.93 - ROW_HEIGHT * np.arange(MAX_ROWS - len(boxes), MAX_ROWS)
     for (text, colour), place in zip(boxes, places, strict=True):
         style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "black", "linewidth": 0.8}
         axis.text(0.5, place, text, ha="center", va="center", fontsize=9, bbox=style)
     for above, below in pairwise(places):
         arrow = {"arrowstyle": "-|>", "linewidth": 1}
-        axis.annotate("", xy=(0.5, below + 0.3 * ROW), xytext=(0.5, above - 0.3 * ROW), arrowprops=arrow)
+        axis.annotate("", xy=(0.5, below + 0.3 * ROW_HEIGHT), xytext=(0.5, above - 0.3 * ROW_HEIGHT), arrowprops=arrow)
     axis.set_title(title, fontsize=11)
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.set_axis_off()
 
 
 def show_parameters(encoders: Mapping[str, tuple[int, int]], sizes: Sequence[int]) -> Figure:
-    """Numbers to learn beside the decoder: an encoder's, which stay, and a table of codes', which grow with the images.
+    """Show the number of parameters of an encoder, which is constant, and of a table of codes, which grows with the number of images.
 
     Args:
         encoders: name -> (parameters of the encoder, dimensions d of a code).
-        sizes: numbers of images, from the smallest to the largest.
+        sizes: numbers of images, in increasing order. Only the first and the last are used.
     """
     figure, axis = new_figure((6.5, 3.3))
     ends = np.array([sizes[0], sizes[-1]])
@@ -53,15 +53,15 @@ def show_parameters(encoders: Mapping[str, tuple[int, int]], sizes: Sequence[int
         axis.plot(ends, [parameters, parameters], color=colour, linestyle="--", label=f"{name}: encoder")
         axis.plot(parameters / num_dims, parameters, "o", color=colour)
     axis.set(xlabel="images N", ylabel="parameters", xscale="log", yscale="log")
-    _finish(axis)
+    _add_grid_and_legend(axis)
     return figure
 
 
 def show_histories(histories: Mapping[str, Sequence]) -> Figure:
-    """The losses of several runs over the steps and over the seconds.
+    """Show the losses of several runs over the steps and over the time. Long histories are averaged over 20 rows.
 
     Args:
-        histories: name -> rows with ``step``, ``seconds`` and ``loss``.
+        histories: name of the run -> rows with ``step``, ``seconds`` and ``loss``.
     """
     figure, axes = new_figure((7.2, 3), 1, 2, sharey=True)
     for (name, rows), colour in zip(histories.items(), COLOURS, strict=False):
@@ -72,16 +72,16 @@ def show_histories(histories: Mapping[str, Sequence]) -> Figure:
     axes[0].set(xlabel="step", ylabel="loss in training", yscale="log")
     axes[1].set(xlabel="time (s)")
     for axis in axes:
-        _finish(axis, legend=axis is axes[0])
+        _add_grid_and_legend(axis, legend=axis is axes[0])
     return figure
 
 
 def show_against_beta(series: Mapping[str, Mapping[float, float]], lines: Mapping[str, tuple[str, float]]) -> Figure:
-    """Numbers of VAEs over beta, a panel for each.
+    """Show measures of VAEs over beta, with a panel for each measure.
 
     Args:
-        series: label of a panel's axis -> beta -> value.
-        lines: label of a panel's axis -> name and value of a dashed line to compare with.
+        series: label of the vertical axis of a panel -> beta -> value.
+        lines: label of the vertical axis of a panel -> name and value of a dashed line for comparison.
     """
     figure, axes = new_figure((2.5 * len(series), 2.7), 1, len(series))
     for axis, (label, values) in zip(np.atleast_1d(axes), series.items(), strict=True):
@@ -92,12 +92,12 @@ def show_against_beta(series: Mapping[str, Mapping[float, float]], lines: Mappin
         axis.set(xlabel=r"$\beta$", ylabel=label, xscale="log", xticks=list(values))
         axis.set_xticklabels([f"{beta:g}" for beta in values], fontsize=8)
         axis.minorticks_off()
-        _finish(axis)
+        _add_grid_and_legend(axis)
     return figure
 
 
 def show_divergences(divergences: Mapping[str, np.ndarray]) -> Figure:
-    """KL divergence of each dimension, sorted: how much each tells of the image.
+    """Show the KL divergences of the dimensions in decreasing order. They measure the information about the image in each dimension.
 
     Args:
         divergences: name -> (d,) nats.
@@ -106,11 +106,11 @@ def show_divergences(divergences: Mapping[str, np.ndarray]) -> Figure:
     for (name, values), colour in zip(divergences.items(), COLOURS, strict=False):
         axis.plot(range(1, len(values) + 1), np.sort(values)[::-1], ".-", label=name, color=colour)
     axis.set(xlabel="dimension, by falling divergence", ylabel="KL divergence (nats)")
-    _finish(axis)
+    _add_grid_and_legend(axis)
     return figure
 
 
-def _finish(axis: Axes, legend: bool = True) -> None:
+def _add_grid_and_legend(axis: Axes, legend: bool = True) -> None:
     tidy(axis, grid="major")
     if legend:
         axis.legend(frameon=False, fontsize=8)

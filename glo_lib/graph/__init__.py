@@ -1,1 +1,1 @@
-"""TensorFlow itself: how it is imported, its devices, faster layers, what layers cost, and numbers that stay finite."""
+"""TensorFlow: its import, its devices, faster layers, the cost of layers, and checks for values that are not finite."""

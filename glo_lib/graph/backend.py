@@ -1,14 +1,14 @@
-"""TensorFlow, imported once, quietly and with the settings that this library relies on.
+"""Import TensorFlow once, without log lines, and with the settings that this library relies on.
 
-Every module says ``from glo_lib.graph.backend import tf``. Three settings have to be made before the import and cannot be made after it:
+Every module uses ``from glo_lib.graph.backend import tf``, because three settings take effect only when they are made before the import:
 
-- ``TF_ENABLE_ONEDNN_OPTS=1``: TensorFlow switches oneDNN's convolutions on by itself only on recent Intel server processors;
-  on the others they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
-- ``TF_CPP_MIN_LOG_LEVEL=3``: what matters arrives as an exception; the log is noise in a notebook.
-- ``TF_USE_LEGACY_KERAS=1``: tf-slim needs the Keras of graph mode, ``tf_keras``, and nothing here needs Keras 3, whose import takes
-  more than a second (it imports scikit-learn and matplotlib in turn).
+- ``TF_ENABLE_ONEDNN_OPTS=1``: by default TensorFlow uses the convolutions of oneDNN only on recent Intel server processors, but on other
+  processors, too, they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
+- ``TF_CPP_MIN_LOG_LEVEL=3``: errors are raised as exceptions anyway, and log lines would clutter the notebooks.
+- ``TF_USE_LEGACY_KERAS=1``: tf-slim needs the Keras of graph mode, ``tf_keras``. Nothing here needs Keras 3, whose import takes more
+  than a second because it also imports scikit-learn and matplotlib.
 
-All are defaults: a value that is already in the environment stays.
+All three are defaults: a value that is already in the environment is kept.
 
 Example:
     >>> from glo_lib.graph.backend import tf
@@ -22,8 +22,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Lines which TensorFlow writes to the error stream before it has read TF_CPP_MIN_LOG_LEVEL: no reader can act on them.
-HARMLESS = (
+# TensorFlow writes lines with these parts to the error stream before it reads TF_CPP_MIN_LOG_LEVEL. A user cannot act on them.
+HARMLESS_LOG_PARTS = (
     b"before absl::InitializeLog()",
     b"cudart_stub.cc",
     b"oneDNN custom operations are on",
@@ -33,19 +33,19 @@ HARMLESS = (
 
 
 @contextmanager
-def without_harmless_lines() -> Iterator[None]:
-    """Hold back file descriptor 2 while TensorFlow loads, then pass on every line that is not one of `HARMLESS`."""
+def hide_harmless_log_lines() -> Iterator[None]:
+    """Capture file descriptor 2 inside the block; afterwards write every line to it that has none of `HARMLESS_LOG_PARTS`."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as captured:
         original = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(original, 2)
-            held.seek(0)
-            for line in held:
-                if not any(mark in line for mark in HARMLESS):
+            captured.seek(0)
+            for line in captured:
+                if not any(part in line for part in HARMLESS_LOG_PARTS):
                     os.write(original, line)
             os.close(original)
 
@@ -54,10 +54,10 @@ def _import_tensorflow():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    with without_harmless_lines():
+    with hide_harmless_log_lines():
         import tensorflow
 
-        # The list of devices is made on first use, with log lines of its own: make it here, where they are held back.
+        # TensorFlow lists its devices on first use, and writes log lines of its own. List them here, where the lines are hidden.
         tensorflow.config.list_physical_devices()
     tensorflow.get_logger().setLevel("ERROR")
     return tensorflow

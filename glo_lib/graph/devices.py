@@ -1,4 +1,4 @@
-"""Which devices the towers run on, and with which numbers: real GPUs where there are any, else that many CPU devices."""
+"""Choose the devices of the towers and the precision: real GPUs where there are any, otherwise as many CPU devices."""
 
 import platform
 from pathlib import Path
@@ -10,14 +10,14 @@ BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16"}  # flags of /proc/cpuinfo
 
 
 class Devices(NamedTuple):
-    """Where a run computes.
+    """The devices and the precision of a run.
 
     Attributes:
         towers: a device for each tower, such as ``/gpu:0``.
         parameters: the device that holds the variables.
-        precision: ``float32`` or ``bfloat16``, settled.
-        description: the one line that announces them.
-        session_config: for ``tf.compat.v1.Session``.
+        precision: ``float32`` or ``bfloat16``, never ``auto``.
+        description: one line for the start of a run.
+        session_config: configuration for ``tf.compat.v1.Session``.
     """
 
     towers: tuple[str, ...]
@@ -28,16 +28,16 @@ class Devices(NamedTuple):
 
 
 def choose_devices(gpus: int, precision: str = "auto") -> Devices:
-    """Devices for so many towers.
+    """Choose the devices for a number of towers.
 
     Args:
-        gpus: number of towers. Real GPUs are used where there are any; otherwise the CPU is divided into that many devices, which run
-            the same graph with the same results.
-        precision: ``float32``, ``bfloat16`` or ``auto``: bfloat16 on a CPU that has units for it, else float32.
-            On GPUs ``auto`` is float32, whose matrix products recent GPUs compute in TF32.
+        gpus: number of towers. Real GPUs are used where there are any. Otherwise the CPU is divided into as many devices, which run
+            the same graph and give the same results.
+        precision: ``float32``, ``bfloat16`` or ``auto``. On a CPU ``auto`` is bfloat16 if the processor has units for it, else float32. On
+            GPUs ``auto`` is float32; recent GPUs compute its matrix products in TF32.
 
     Raises:
-        ValueError: more towers than GPUs, or bfloat16 on GPUs, for which TensorFlow has no rewrite of graphs.
+        ValueError: no tower, more towers than GPUs, or bfloat16 on GPUs, because TensorFlow rewrites graphs to bfloat16 only for CPUs.
 
     Example:
         >>> choose_devices(gpus=2, precision="float32").towers
@@ -50,19 +50,19 @@ def choose_devices(gpus: int, precision: str = "auto") -> Devices:
         raise ValueError(f"gpus is {gpus}, and this machine has {found}; give at most {found}")
     if found and precision == "bfloat16":
         raise ValueError("precision is 'bfloat16', which needs a CPU; on GPUs give 'auto' (float32, with TF32 where there is)")
-    settled = precision if precision != "auto" else "float32" if found or not has_bfloat16_units() else "bfloat16"
+    chosen = precision if precision != "auto" else "float32" if found or not has_bfloat16_units() else "bfloat16"
     kind = "gpu" if found else "cpu"
     towers = tuple(f"/{kind}:{i}" for i in range(gpus))
-    # One tower keeps its variables; several meet on the host, so that none of them is slower than the others.
+    # The variables lie on the device of a single tower. Several towers share them on the host, so that no tower is slower than another.
     parameters = towers[0] if gpus == 1 else "/cpu:0"
-    return Devices(towers, parameters, settled, _description(gpus, found, settled), _session_config(0 if found else gpus, settled))
+    return Devices(towers, parameters, chosen, _description(gpus, found, chosen), _session_config(0 if found else gpus, chosen))
 
 
 def has_bfloat16_units(cpuinfo: str | None = None) -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware; without such units bfloat16 is slower than float32.
+    """Return whether the processor multiplies bfloat16 matrices in hardware. Without such units bfloat16 is slower than float32.
 
     Args:
-        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``; default: that of this machine (elsewhere than on Linux: False).
+        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``. Default: that of this machine; on systems without it the result is False.
     """
     if cpuinfo is None:
         try:
@@ -86,9 +86,9 @@ def _session_config(cpu_devices: int, precision: str) -> tf.compat.v1.ConfigProt
     if cpu_devices:
         config.device_count["CPU"] = cpu_devices
     if cpu_devices == 1:
-        # One operation at a time on all cores: two convolutions at once only take each other's cores and caches (benchmarks/README.md).
+        # Run one operation at a time on all cores, because two at once compete for cores and caches (benchmarks/README.md).
         config.inter_op_parallelism_threads = 1
-        config.use_per_session_threads = True  # else the first session of the process settles it for all
+        config.use_per_session_threads = True  # otherwise the first session of the process decides for all
     if precision == "bfloat16":
         rewriter = type(config.graph_options.rewrite_options)
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON

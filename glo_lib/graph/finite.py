@@ -1,4 +1,4 @@
-"""Where numbers stop being finite: the question at every step, and the search for the first tensor that is to blame."""
+"""Check at every step that loss and gradients are finite, and find the first tensor that is not."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,16 +8,16 @@ from glo_lib.graph.backend import tf
 
 v1 = tf.compat.v1
 NOT_FINITE = "a loss or a gradient is not finite"
-FETCHED_AT_ONCE = 16  # tensors; all activations of a step together may not fit into the memory
+TENSORS_PER_FETCH = 16  # all activations of a step together may not fit into memory
 Gradient = tf.Tensor | tf.IndexedSlices
 
 
 def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient]) -> tf.Operation:
-    """An operation that fails with `NOT_FINITE` before anything is updated: the state then is that before the step.
+    """Return an operation that fails with `NOT_FINITE` before anything is updated, so the state stays that before the step.
 
     Args:
         loss: scalar.
-        gradients: of the loss; of a table of codes, only the rows that were looked up.
+        gradients: gradients of the loss; for a table of codes, those of the rows that were looked up.
     """
     tensors = [loss, *(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients)]
     finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]))
@@ -28,33 +28,35 @@ def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient]) -> tf.Operatio
 def first_not_finite(
     session: v1.Session, targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray]
 ) -> tuple[str, np.ndarray] | None:
-    """The first tensor on the way to some others that is not finite: variables as they are read, then layers, losses, gradients.
+    """Return the first tensor that is not finite among those that the targets are computed from.
+
+    Tensors are checked in the order of their construction: variables as they are read, then layers, losses and gradients.
 
     Args:
-        session: with the state in question; nothing is updated.
-        targets: such as a loss and its gradients.
-        feed: the batch in question.
+        session: session with the state in question; nothing is updated.
+        targets: tensors such as a loss and its gradients.
+        feed: the batch in question, by placeholder.
 
     Returns:
-        Name and value of the tensor; None where everything is finite.
+        Name and value of the tensor, or None if everything is finite.
     """
-    tensors = _on_the_way(targets, feed)
-    for start in range(0, len(tensors), FETCHED_AT_ONCE):
-        part = tensors[start : start + FETCHED_AT_ONCE]
+    tensors = _upstream_tensors(targets, feed)
+    for start in range(0, len(tensors), TENSORS_PER_FETCH):
+        part = tensors[start : start + TENSORS_PER_FETCH]
         for tensor, value in zip(part, session.run(part, feed), strict=True):
             if not np.isfinite(value).all():
-                return _called(tensor), value
+                return _readable_name(tensor), value
     return None
 
 
-def _called(tensor: tf.Tensor) -> str:
-    """The variable's name where a variable is read, else the tensor's."""
+def _readable_name(tensor: tf.Tensor) -> str:
+    """Return the name of the variable if the tensor reads one, otherwise that of the tensor."""
     variables = [source.op.name for source in tensor.op.inputs if source.dtype == tf.resource]
     return variables[0] if variables else tensor.name
 
 
-def _on_the_way(targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray]) -> list[tf.Tensor]:
-    """Floating-point tensors that the targets are computed from, in the order in which they were put into the graph."""
+def _upstream_tensors(targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray]) -> list[tf.Tensor]:
+    """Return the floating-point tensors that the targets are computed from, in the order of their construction."""
     graph = v1.get_default_graph()
     fed = {tensor.name for tensor in feed}
     waiting = [target.values if isinstance(target, tf.IndexedSlices) else target for target in targets]
@@ -71,7 +73,7 @@ def _on_the_way(targets: Sequence[Gradient], feed: Mapping[tf.Tensor, np.ndarray
 
 
 def describe_non_finite(value: np.ndarray) -> str:
-    """How a value is not finite, as in "nan in 3 of 128 entries".
+    """Count the entries that are not finite, as in "nan in 3 of 128 entries".
 
     Example:
         >>> describe_non_finite(np.array([1.0, np.nan, np.inf]))

@@ -1,13 +1,14 @@
-"""slim's transposed convolution by faster routes: the same arguments, the same variables, the same numbers up to rounding.
+"""slim's transposed convolution by faster routes, with the same arguments, the same variables and, up to rounding, the same results.
 
-Two layers of the decoder are computed in another way than TensorFlow computes them, the first and the last (`conv2d_transpose`). And in
-bfloat16 the layers of stride 2 get the gradients for their kernels by another route (`kernel_gradients_for`): TensorFlow maps pixels x
-(batch, side, side, c_in) to y (batch, 2 side, 2 side, c_out); with g the gradient at y, the gradient for the kernel is
-``W'[a, b, o, i] = sum over n, p, q of g[n, 2 p + a, 2 q + b, o] x[n, p, q, i]``, up to the padding. Read with the roles exchanged, that is
-an ordinary convolution: the output channels o are its images, the images n its channels, x is its kernel of side x side pixels whose taps
-lie two pixels apart (dilation 2), and its k x k result is the gradient. oneDNN computes the gradient of kernels in bfloat16 no faster than
-in float32, and that of small maps with many channels slower; ordinary convolutions it computes at twice the speed of float32. For maps of
-up to 8 pixels the exchange pays (``benchmarks/README.md``).
+The first and the last layer of the decoder are computed in another way than by TensorFlow (`conv2d_transpose`). In bfloat16, moreover, the
+gradients for the kernels of small layers of stride 2 are computed by another route (`kernel_gradients_for`).
+
+Let the layer map pixels x (batch, side, side, c_in) to y (batch, 2 side, 2 side, c_out), and let g be the gradient with respect to y. Up
+to padding, the gradient for the kernel is ``W'[a, b, o, i] = sum over n, p, q of g[n, 2 p + a, 2 q + b, o] x[n, p, q, i]``. This is an
+ordinary convolution with exchanged roles: g is its input, with the output channels o as images and the images n as channels; x is its
+kernel of side x side pixels, whose taps lie two pixels apart (dilation 2); and the k x k result is the gradient. The exchange pays for
+maps of up to 8 pixels a side (``benchmarks/README.md``), because oneDNN computes ordinary convolutions in bfloat16 twice as fast as in
+float32, but gradients of kernels no faster, and for small maps with many channels even more slowly.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.slim import slim
 
 v1 = tf.compat.v1
-FEW_CHANNELS = 4  # four phases of so many channels fit in one vector register of 16 numbers
+FEW_CHANNELS = 4  # the four phases of 4 channels fit into one vector register of 16 numbers
 BFLOAT16_GRADIENT = "TransposedConvolutionInBfloat16"  # for ``tf.Graph.gradient_override_map``
-LARGEST_SIDE = 8  # pixels of x; the kernel of the exchanged convolution is as large
+LARGEST_SIDE = 8  # pixels of x, which is also the size of the kernel in the exchanged convolution
 
 
 @slim.add_arg_scope
@@ -32,27 +33,27 @@ def conv2d_transpose(
     activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
     normalizer_fn: Callable[..., tf.Tensor] | None = None,
     normalizer_params: dict | None = None,
-    weights_initializer: Callable = slim.xavier_initializer(),  # noqa: B008 - as slim has it
+    weights_initializer: Callable = slim.xavier_initializer(),  # noqa: B008 - as in slim
     outputs_collections: str | None = None,
     scope: str | None = None,
 ) -> tf.Tensor:
-    """``slim.conv2d_transpose``, with two routes of its own.
+    """Compute ``slim.conv2d_transpose``, two kinds of layers by faster routes.
 
-    A normalized layer whose image is a single pixel is a product of matrices, and a layer of stride 2 that ends in images of up to four
-    channels, with a bias, is `doubling_to_few_channels`. Every other layer is slim's.
+    A normalized layer whose input is a single pixel is computed as a matrix product, and a layer of stride 2 with a bias and up to four
+    output channels by `doubling_to_few_channels`. Every other layer is passed to slim.
 
     Args:
         inputs: (batch, height, width, c_in).
-        num_outputs: c_out.
+        num_outputs: number of output channels, c_out.
         kernel_size: side of the kernel, in pixels.
-        stride: see ``slim.conv2d_transpose``, as for everything that follows.
+        stride: factor by which height and width grow.
         padding: "SAME" or "VALID".
-        activation_fn: applied last.
-        normalizer_fn: with one there is no bias.
-        normalizer_params: its arguments.
-        weights_initializer: of the kernel (kernel_size, kernel_size, c_out, c_in).
+        activation_fn: applied last; None for a linear layer.
+        normalizer_fn: normalization layer, such as ``slim.batch_norm``. A layer with normalization has no bias.
+        normalizer_params: arguments of ``normalizer_fn``.
+        weights_initializer: initializer of the kernel (kernel_size, kernel_size, c_out, c_in).
         outputs_collections: name of a graph collection that receives the output.
-        scope: name of the layer.
+        scope: variable scope of the layer.
 
     Returns:
         (batch, height * stride, width * stride, c_out); (batch, kernel_size, kernel_size, c_out) of a single pixel with "VALID".
@@ -90,7 +91,7 @@ def conv2d_transpose(
 
 
 def from_one_pixel(pixels: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A VALID transposed convolution of a single pixel: each channel lays down its kernel, and all kernels are added.
+    """Compute a VALID transposed convolution of a single pixel as a matrix product: the sum of the kernels, weighted by the channels.
 
     Args:
         pixels: (batch, 1, 1, c_in).
@@ -100,18 +101,18 @@ def from_one_pixel(pixels: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         (batch, k, k, c_out).
     """
     kernels = tf.reshape(kernel, (-1, kernel.shape[3]))  # (k * k * c_out, c_in)
-    laid_down = tf.matmul(tf.reshape(pixels, (-1, pixels.shape[3])), kernels, transpose_b=True)  # (batch, k * k * c_out)
-    return tf.reshape(laid_down, (-1, *kernel.shape[:3]))
+    patches = tf.matmul(tf.reshape(pixels, (-1, pixels.shape[3])), kernels, transpose_b=True)  # (batch, k * k * c_out)
+    return tf.reshape(patches, (-1, *kernel.shape[:3]))
 
 
 @tf.custom_gradient
 def doubling_to_few_channels(pixels: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """A transposed convolution of stride 2 with padding "SAME" and a bias, as an ordinary convolution.
+    """Compute a transposed convolution of stride 2 with padding "SAME" and a bias as a sub-pixel convolution.
 
-    TensorFlow computes three channels as slowly as sixteen. But the even and the odd pixels of the result, of its rows and of its columns,
-    each depend on the same few pixels of the input, through every second tap of the kernel: an ordinary convolution gives all four
-    phases as channels, and what remains is to put them beside each other (Shi et al., 2016, "Real-time single image and video
-    super-resolution using an efficient sub-pixel convolutional neural network"). The gradients for pixels and kernel are TensorFlow's.
+    TensorFlow takes as long for three output channels as for sixteen. But the even and the odd rows and columns of the result (its four
+    phases) depend on the same few pixels of the input, each through every second tap of the kernel. So one ordinary convolution computes
+    all four phases as channels, which are then interleaved (Shi et al., 2016, "Real-time single image and video super-resolution using
+    an efficient sub-pixel convolutional neural network"). The gradients for pixels and kernel are computed by TensorFlow.
 
     Args:
         pixels: (batch, height, width, c_in).
@@ -122,13 +123,13 @@ def doubling_to_few_channels(pixels: tf.Tensor, kernel: tf.Tensor, bias: tf.Tens
         (batch, 2 height, 2 width, c_out).
     """
     (height, width), size = pixels.shape[1:3], kernel.shape[0]
-    taps = -(-size // 2)  # of one phase
-    before = (size - 2) // 2  # so many pixels does "SAME" cut off before the first
-    rows, columns = (_blocks(side, taps, before) for side in (height, width))
+    taps = -(-size // 2)  # taps of one phase
+    before = (size - 2) // 2  # number of pixels that "SAME" crops before the first
+    rows, columns = (_block_padding(side, taps, before) for side in (height, width))
     blocks = tf.nn.conv2d(pixels, _phases_as_channels(kernel), strides=1, padding=[[0, 0], rows, columns, [0, 0]])
-    blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # (batch, blocks of two rows, blocks of two columns, 4 * c_out)
+    blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # (batch, pairs of rows, pairs of columns, 4 * c_out)
     image = tf.nn.depth_to_space(blocks, 2)
-    if before % 2:  # the first block has a pixel that is cut off, and so has the last
+    if before % 2:  # one row and one column of the first pair, and of the last, are cropped
         image = image[:, 1 : 2 * height + 1, 1 : 2 * width + 1]  # (batch, 2 height, 2 width, c_out)
 
     def gradients(grad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -139,14 +140,14 @@ def doubling_to_few_channels(pixels: tf.Tensor, kernel: tf.Tensor, bias: tf.Tens
     return image, gradients
 
 
-def _blocks(side: int, taps: int, before: int) -> list[int]:
-    """Padding of the input, before and after, for the blocks of two that hold the pixels ``before`` ... ``before + 2 side - 1``."""
+def _block_padding(side: int, taps: int, before: int) -> list[int]:
+    """Return the padding of the input, before and after, for the pairs that hold the pixels ``before`` ... ``before + 2 side - 1``."""
     first, last = before // 2, (before + 2 * side - 1) // 2
     return [taps - 1 - first, last - (side - 1)]
 
 
 def _phases_as_channels(kernel: tf.Tensor) -> tf.Tensor:
-    """(k, k, c_out, c_in) to (taps, taps, c_in, 4 * c_out): tap a = 2 t + r of the kernel is tap t, read backwards, of phase r."""
+    """Rearrange (k, k, c_out, c_in) to (taps, taps, c_in, 4 * c_out): tap a = 2 t + r of the kernel becomes tap t, reversed, of phase r."""
     size, _, c_out, c_in = kernel.shape
     taps = -(-size // 2)
     kernel = tf.pad(kernel, [[0, 2 * taps - size], [0, 2 * taps - size], [0, 0], [0, 0]])
@@ -155,9 +156,9 @@ def _phases_as_channels(kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_over_pixels(images: tf.Tensor) -> tf.Tensor:
-    """(batch, height, width, channels) to (channels,): over all rows, each as one long vector, and then over the pixels of a row.
+    """Sum (batch, height, width, channels) to (channels,): first over all rows, each as one long vector, then over the pixels of a row.
 
-    TensorFlow takes one pixel at a time: three numbers, of millions.
+    TensorFlow would add one pixel, three numbers, at a time, which is slow for millions of pixels.
     """
     width, channels = images.shape[2:]
     row = tf.reduce_sum(tf.reshape(images, (-1, width * channels)), axis=0)  # (width * channels,)
@@ -166,10 +167,10 @@ def _sum_over_pixels(images: tf.Tensor) -> tf.Tensor:
 
 @contextmanager
 def kernel_gradients_for(precision: str) -> Iterator[None]:
-    """Layers that are built inside compute the gradients for their kernels in the way that is fastest for these numbers.
+    """Let layers that are built inside compute the gradients for their kernels by the fastest route for a precision.
 
     Args:
-        precision: ``bfloat16``, or ``float32``, which changes nothing.
+        precision: ``bfloat16``; ``float32`` changes nothing.
 
     Example:
         ``with kernel_gradients_for("bfloat16"): decoder(latent_z, num_filters)``
@@ -183,29 +184,29 @@ def kernel_gradients_for(precision: str) -> Iterator[None]:
 
 @tf.RegisterGradient(BFLOAT16_GRADIENT)
 def _gradient_in_bfloat16(op: tf.Operation, grad: tf.Tensor) -> list[tf.Tensor | None]:
-    """Gradients of a transposed convolution: for its sizes (none), its kernel and its pixels."""
+    """Return the gradients of a transposed convolution for its sizes (None), its kernel and its pixels."""
     _, kernel, pixels = op.inputs  # (k, k, c_out, c_in), (batch, side, side, c_in)
     geometry = {"strides": op.get_attr("strides"), "padding": op.get_attr("padding").decode()}
     pixels_grad = tf.raw_ops.Conv2D(input=grad, filter=kernel, **geometry)  # (batch, side, side, c_in)
-    if _is_suited(kernel, pixels, grad, geometry):
+    if _can_exchange_roles(kernel, pixels, grad, geometry):
         kernel_grad = kernel_gradient(grad, pixels, kernel.shape[0])
     else:
         kernel_grad = tf.raw_ops.Conv2DBackpropFilter(input=grad, filter_sizes=tf.shape(kernel), out_backprop=pixels, **geometry)
     return [None, kernel_grad, pixels_grad]
 
 
-def _is_suited(kernel: tf.Tensor, pixels: tf.Tensor, grad: tf.Tensor, geometry: dict) -> bool:
+def _can_exchange_roles(kernel: tf.Tensor, pixels: tf.Tensor, grad: tf.Tensor, geometry: dict) -> bool:
     doubles = geometry == {"strides": [1, 2, 2, 1], "padding": "SAME"} and grad.shape[1:3] == [2 * side for side in pixels.shape[1:3]]
     square = kernel.shape[0] == kernel.shape[1] and pixels.shape[1] == pixels.shape[2]
     return doubles and square and kernel.shape[0] >= 2 and pixels.shape[1] <= LARGEST_SIDE
 
 
 def kernel_gradient(grad: tf.Tensor, pixels: tf.Tensor, kernel_size: int) -> tf.Tensor:
-    """Gradient for the kernel of a transposed convolution of stride 2 with padding "SAME", with the roles exchanged.
+    """Compute the gradient for the kernel of a transposed convolution of stride 2 with padding "SAME" by the exchange of roles above.
 
     Args:
-        grad: (batch, 2 side, 2 side, c_out) gradient at its output.
-        pixels: (batch, side, side, c_in) its input.
+        grad: (batch, 2 side, 2 side, c_out) gradient with respect to its output.
+        pixels: (batch, side, side, c_in) input of the layer.
         kernel_size: k, at least 2.
 
     Returns:
@@ -216,8 +217,8 @@ def kernel_gradient(grad: tf.Tensor, pixels: tf.Tensor, kernel_size: int) -> tf.
         ...     kernel_gradient(tf.zeros([32, 8, 8, 96]), tf.zeros([32, 4, 4, 256]), kernel_size=3).shape
         TensorShape([3, 3, 96, 256])
     """
-    before, after = (kernel_size - 2) // 2, (kernel_size - 1) // 2  # padding of the stride-2 convolution that it transposes
-    # No casts here: TensorFlow's rewriter turns this convolution to bfloat16 with its neighbours, and explicit casts would be made on top.
+    before, after = (kernel_size - 2) // 2, (kernel_size - 1) // 2  # padding of the stride-2 convolution whose transpose the layer is
+    # There are no casts here, because TensorFlow's rewriter turns this convolution to bfloat16, and explicit casts would only add to that.
     images = tf.transpose(grad, (3, 1, 2, 0))  # (c_out, 2 side, 2 side, batch)
     images = tf.pad(images, [[0, 0], [before, after], [before, after], [0, 0]])
     taps = tf.transpose(pixels, (1, 2, 0, 3))  # (side, side, batch, c_in)

@@ -1,1 +1,1 @@
-"""From image files to a checked cache of decoded images: list, unpack, read, crop, decode, store, split."""
+"""From image files to a cache of decoded images: list, unpack, read, crop, decode, store and split them."""

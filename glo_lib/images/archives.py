@@ -1,6 +1,6 @@
-"""Zip archives of images, unpacked once into the cache.
+"""Unpack zip archives of images into the cache, once.
 
-Every member is checked before anything is written: nothing is ever written outside the cache, and no archive can fill the disk.
+Every member is checked before anything is written, so that nothing is written outside the cache and no archive fills the disk.
 """
 
 import errno
@@ -19,11 +19,11 @@ from glo_lib.images.reading import first_bytes
 from glo_lib.system import locks
 from glo_lib.system.cache import cache_root, digest_of
 
-UNFINISHED = "unpacking-"  # prefix of folders that are still being filled
+UNFINISHED = "unpacking-"  # name prefix of folders that are still being filled
 MAX_UNPACKED_BYTES = 64 * 2**30
-MAX_COMPRESSION = 200  # JPEG files hardly compress; a member that shrank more than this is a zip bomb
-# What Python's zipfile raises on damaged archives, apart from the errors of a full disk.
-DAMAGED_ARCHIVE = (
+MAX_COMPRESSION = 200  # to 1; JPEG files hardly compress, so a member with a higher ratio is a zip bomb
+# Exceptions that Python's zipfile raises for damaged archives, apart from OSError, which can also mean a full disk.
+DAMAGED_ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -37,33 +37,41 @@ DAMAGED_ARCHIVE = (
     OverflowError,
     UnicodeDecodeError,
 )
-# A seek before the file's start, an impossible name, and bzip2's complaint about its data, which has no error number.
-DAMAGED_ARCHIVE_CODES = (errno.EINVAL, errno.ENAMETOOLONG, None)
+# Error numbers of an OSError that mean a damaged archive: a seek before the start of the file and an impossible name. None is the
+# number of the error that bzip2 raises for damaged data.
+DAMAGED_ARCHIVE_ERRNOS = (errno.EINVAL, errno.ENAMETOOLONG, None)
 
 
 def unpack_zip(archive: str | Path) -> Path:
     """Unpack an archive of images into the cache, once.
 
-    Every member is checked before anything is written; the folder appears under its name only when it is whole.
+    Every member is checked before anything is written. The folder gets its final name only when it is complete, and an archive that has not
+    changed is not unpacked again.
 
     Args:
         archive: zip file.
 
     Returns:
-        The folder with the archive's content.
+        The folder with the contents of the archive.
 
     Raises:
-        ValueError: the file is not a zip archive, is damaged, or holds members that do not belong in an archive of images:
-            absolute names, names that lead out of the folder, links, more than 64 GiB, or a compression of more than 200 to 1.
+        ValueError: the file is not a zip archive, is damaged, or contains something that does not belong in an archive of images: absolute
+            names, names that lead out of the folder, links, encrypted members, more than 64 GiB in total, or a member that is compressed by
+            more than 200 to 1.
+        FileNotFoundError: there is no such file.
+        OSError: the archive cannot be written to the cache, for instance because the disk is full.
+
+    Example:
+        ``list_images(unpack_zip("img_align_celeba.zip"))``
     """
     archive = Path(archive)
-    facts = archive.stat()
-    target = cache_root() / "archives" / digest_of(str(archive.resolve()), facts.st_size, facts.st_mtime_ns)
+    status = archive.stat()
+    target = cache_root() / "archives" / digest_of(str(archive.resolve()), status.st_size, status.st_mtime_ns)
     if target.is_dir():
         return target
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+        with zipfile.ZipFile(archive) as zip_file:
+            members = [member for member in zip_file.infolist() if not member.is_dir()]
             for member in members:
                 _check_member(archive, member)
             _check_total(archive, members)
@@ -71,16 +79,17 @@ def unpack_zip(archive: str | Path) -> Path:
             locks.remove_abandoned(target.parent, UNFINISHED)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as partial, locks.acquire(partial) or locks.Lock(None):
                 for member in members:
-                    opened.extract(member, partial)
+                    zip_file.extract(member, partial)
                 _rename_unless_there(partial, target)
-    except (OSError, *DAMAGED_ARCHIVE) as error:
-        if isinstance(error, OSError) and not isinstance(error, DAMAGED_ARCHIVE) and error.errno not in DAMAGED_ARCHIVE_CODES:
-            raise  # a full disk, say
+    except (OSError, *DAMAGED_ARCHIVE_ERRORS) as error:
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED_ARCHIVE_ERRORS) and error.errno not in DAMAGED_ARCHIVE_ERRNOS:
+            raise  # for instance a full disk
         raise ValueError(f"{archive} is not a readable zip archive ({error}); it begins with {first_bytes(archive)!r}") from error
     return target
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Raise a `ValueError` for a member that is not safe to unpack."""
     parts = member.filename.replace("\\", "/").split("/")
     if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise ValueError(f"{archive} holds the member {member.filename!r}, which would be written outside its folder; nothing was unpacked")
@@ -96,18 +105,20 @@ def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
 
 
 def _check_total(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise a `ValueError` if all members together are too large."""
     total = sum(member.file_size for member in members)
     if total > MAX_UNPACKED_BYTES:
         raise ValueError(f"{archive} unpacks to {total:,} bytes, above {MAX_UNPACKED_BYTES:,}: unpack it yourself and give the folder")
 
 
 def _rename_unless_there(partial: str, target: Path) -> None:
+    """Give a complete folder its final name, or remove it if another process has unpacked the same archive meanwhile."""
     whole = f"{partial}-whole"
     os.rename(partial, whole)
-    os.makedirs(partial)  # for the clean-up of the temporary folder
+    os.makedirs(partial)  # TemporaryDirectory removes this folder and fails if there is none
     try:
         os.rename(whole, target)
     except OSError:
         if not target.is_dir():
             raise
-        shutil.rmtree(whole)  # another process was faster: its folder is as good as ours
+        shutil.rmtree(whole)  # another process was faster, and its folder has the same contents

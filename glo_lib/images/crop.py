@@ -1,19 +1,22 @@
-"""Square images of one size: which part of a photograph is kept, and how it is resized."""
+"""Crop the central square of an image and resize it."""
 
 from glo_lib.graph.backend import tf
 
-TIGHT_CROP = 108  # pixels: the face alone in CelebA's 178x218 aligned images
+TIGHT_CROP = 108  # pixels a side: only the face in CelebA's aligned images of 178x218 pixels
 
 
 def central_square(shape: tf.Tensor, tight_crop: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The largest central square of an image, or its central 108 pixels.
+    """Return the position of the largest central square of an image, or of its central square of 108 pixels a side.
 
     Args:
-        shape: (2,) or (3,) height, width, channels of the image.
+        shape: (2,) or (3,) height, width and, optionally, channels of the image.
         tight_crop: keep 108 pixels a side, or the short side if that is less.
 
     Returns:
-        Scalars: the first row and column of the square, and its side, in pixels.
+        Three scalars: first row, first column and side of the square, in pixels.
+
+    Example:
+        For an image of 218x178 pixels ``central_square(tf.constant([218, 178]), False)`` is (20, 0, 178).
     """
     height, width = shape[0], shape[1]
     side = tf.minimum(height, width)
@@ -22,7 +25,7 @@ def central_square(shape: tf.Tensor, tight_crop: bool) -> tuple[tf.Tensor, tf.Te
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize an image (height, width, channels) to (size, size, channels); shrinking averages pixels, so that nothing aliases."""
+    """Resize an image (height, width, channels) to (size, size, channels) float32; shrinking averages pixels to avoid aliasing."""
     resized = tf.image.resize(image, [size, size], antialias=True)
     resized.set_shape([size, size, image.shape[2]])
     return resized

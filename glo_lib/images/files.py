@@ -1,4 +1,4 @@
-"""Image files: which there are below a folder or in an archive, in the order that decides which code belongs to which image."""
+"""List the image files in a folder or an archive, in the order that determines which latent code belongs to which image."""
 
 import os
 from collections.abc import Iterator
@@ -11,21 +11,22 @@ CELEBA_FOLDER = "img_align_celeba"
 
 
 def list_images(data_dir: str | Path, num_samples: int = 0) -> list[str]:
-    """Image files below a folder, or in a zip archive, in sorted order: the position in this list is the row of the image's code.
+    """List the image files in a folder or a zip archive; the position in the list is the row of the image's latent code.
 
-    A folder that contains CelebA's ``img_align_celeba`` is entered there. A zip archive, such as the official
+    If the folder contains CelebA's ``img_align_celeba``, only that folder is searched. A zip archive, such as the official
     ``img_align_celeba.zip``, is unpacked once into the cache.
 
     Args:
         data_dir: folder (searched recursively) or zip archive.
-        num_samples: keep the first so many; 0 keeps all.
+        num_samples: number of images to keep, the first ones; 0 keeps all.
 
     Returns:
-        File names, sorted by their path; extensions jpg, jpeg and png in any case. Hidden files and folders are left out.
+        Paths of the files with the extensions jpg, jpeg and png (in upper or lower case), sorted. Hidden files and folders are left out,
+        links are followed.
 
     Raises:
         FileNotFoundError: there is no such folder or archive, or no image in it.
-        ValueError: a file that is not a zip archive, an archive that is not safe to unpack, or fewer images than ``num_samples``.
+        ValueError: the file is not a zip archive, the archive is not safe to unpack, or there are fewer images than ``num_samples``.
 
     Example:
         >>> list_images("no/such/folder")
@@ -49,17 +50,18 @@ def list_images(data_dir: str | Path, num_samples: int = 0) -> list[str]:
 
 
 def _walk(folder: str, entered: set[str]) -> Iterator[str]:
+    """Yield the image files below a folder; ``entered`` holds the real paths of the folders that were visited."""
     with os.scandir(folder) as entries:
-        # Links last: of two names of one folder the one that is no link is used, whatever the file system's order.
+        # Links come last, so that a folder is listed under its own name and not under that of a link to it.
         ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
     for entry in ordered:
         if entry.name.startswith("."):
             continue
-        # A link that leads nowhere, or to itself, is neither file nor folder (of the latter the entry's own methods would complain).
+        # os.path.isfile and isdir are false for a broken link, where the methods of the entry raise an error if it points to itself.
         if entry.name.lower().endswith(EXTENSIONS) and os.path.isfile(entry.path):
             yield entry.path
         elif os.path.isdir(entry.path):
             real = os.path.realpath(entry.path)
-            if real not in entered:  # a loop of links is entered once
+            if real not in entered:  # otherwise a loop of links would never end
                 entered.add(real)
                 yield from _walk(entry.path, entered)

@@ -1,10 +1,10 @@
-"""What identifies the images of a run: one look at the files, from which every key and every comparison is made.
+"""Identify the images of a run by their names, sizes, times and contents.
 
-`identify` looks at each file once. From that look come the key of the cache of decoded images (`Identity.cache_key`), the manifest of the
-run folder (`Identity.manifest`) and the digests of the single images (`Identity.digests`), so that the three cannot disagree.
+`identify` asks the file system once for each file. The key of the cache of decoded images (`Identity.cache_key`), the manifest of the run
+folder (`Identity.manifest`) and the digests of the images (`Identity.digests`) are all computed from the result, so they agree.
 
-A run folder keeps the digests in ``images.csv``: name, size, digest and times of each image. A digest is of the content; it is computed
-anew only where size or times differ from those noted, so that two hundred thousand unchanged files cost no reading.
+A run folder stores the digests in ``images.csv``: name, size, digest and times of each image. A digest depends only on the content. It is
+computed again only if the size or the times have changed, so two hundred thousand unchanged files need not be read.
 """
 
 import csv
@@ -22,19 +22,20 @@ from glo_lib.system.cache import digest_of
 from glo_lib.system.replace import replacing
 
 MAX_NAMED = 10  # changes that an error message names
-FILES_PER_TASK = 256
+FILES_PER_TASK = 256  # files whose digests one thread computes at a time
 DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
 
 
 class ImageFile(NamedTuple):
-    """What the file system says of an image.
+    """An image file as the file system describes it.
 
     Attributes:
         path: as given.
-        name: path below the common folder of all the images.
+        name: path relative to the common folder of all images.
         size: in bytes.
         mtime_ns: time of the last change of the content, in nanoseconds.
-        ctime_ns: time of the last change of the file, in nanoseconds; unlike the other, it cannot be set back.
+        ctime_ns: time of the last change of the content or the attributes, in nanoseconds; unlike ``mtime_ns`` it cannot be set by a
+            program.
     """
 
     path: str
@@ -48,10 +49,10 @@ class FileDigest(NamedTuple):
     """A line of ``images.csv``.
 
     Attributes:
-        name: path below the common folder of all the images.
+        name: path relative to the common folder of all images.
         size: in bytes.
-        digest: of the content, 16 hexadecimal digits.
-        changed: both times of the last change, in nanoseconds.
+        digest: BLAKE2b of the content, 16 hexadecimal digits.
+        changed: ``mtime_ns`` and ``ctime_ns`` of the file, joined by a hyphen.
     """
 
     name: str
@@ -61,68 +62,69 @@ class FileDigest(NamedTuple):
 
     @property
     def content(self) -> tuple[int, str]:
-        """Size and digest: what has to stay the same."""
+        """Size and digest, which have to stay the same during a run."""
         return self.size, self.digest
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The image files of a run, in order, as they were found.
+    """The image files of a run, in order.
 
     Attributes:
-        files: one entry for each image; the position is the index.
+        files: one entry for each image; the position is the index of the image.
     """
 
     files: tuple[ImageFile, ...]
 
     @property
     def filenames(self) -> tuple[str, ...]:
-        """The paths, as they were given."""
+        """The paths, as given."""
         return tuple(file.path for file in self.files)
 
     def without(self, filenames: Collection[str]) -> "Identity":
-        """The same images, but for those that cannot be read; names are relative to the common folder of what is left."""
+        """Return the same images without some paths; names are relative to the common folder of the remaining files."""
         if not filenames:
             return self
-        return _with_names([file for file in self.files if file.path not in filenames])
+        return _add_names([file for file in self.files if file.path not in filenames])
 
     def cache_key(self, image_size: int, tight_crop: bool) -> str:
-        """Name of the cache of decoded images: place, size and time of every file, and the geometry."""
+        """Return the name of the cache of decoded images: 16 hexadecimal digits that depend on the path, size and ``mtime_ns`` of every
+        file, on the geometry and on the version of the decoder."""
         parts = (f"{os.path.abspath(file.path)}\t{file.size}\t{file.mtime_ns}" for file in self.files)
         return digest_of(DECODER_VERSION, image_size, bool(tight_crop), *parts)
 
     def manifest(self) -> dict[str, Any]:
-        """What a run folder notes of its data: the number of images, and a digest of their names and sizes."""
+        """Return what a run folder stores about its data: the number of images, and a digest of their names and sizes."""
         return {"num_images": len(self.files), "digest": digest_of(*(f"{file.name}\t{file.size}" for file in self.files))}
 
     def digests(self, known: Sequence[FileDigest] = ()) -> list[FileDigest]:
-        """The digest of every image; only files that are not known, or were touched, are read.
+        """Return the digest of every image; only files that are new or have changed are read.
 
         Args:
-            known: digests noted earlier.
+            known: digests of an earlier call.
 
         Returns:
             One entry for each image, in order.
         """
-        noted = {entry.name: entry for entry in known}
+        known_by_name = {entry.name: entry for entry in known}
 
         def digest(file: ImageFile) -> FileDigest:
             changed = f"{file.mtime_ns}-{file.ctime_ns}"
-            before = noted.get(file.name)
-            untouched = before is not None and (before.size, before.changed) == (file.size, changed)
-            return FileDigest(file.name, file.size, before.digest if untouched else _digest(file.path), changed)
+            before = known_by_name.get(file.name)
+            unchanged = before is not None and (before.size, before.changed) == (file.size, changed)
+            return FileDigest(file.name, file.size, before.digest if unchanged else _content_digest(file.path), changed)
 
         def digest_all(files: Sequence[ImageFile]) -> list[FileDigest]:
             return [digest(file) for file in files]
 
-        # Handing files to the threads one by one would take longer than reading them.
+        # A task of one file would take longer to hand to a thread than to run.
         tasks = [self.files[part] for part in slices(len(self.files), FILES_PER_TASK)]
         with ThreadPoolExecutor() as pool:
             return list(itertools.chain.from_iterable(pool.map(digest_all, tasks)))
 
 
 def identify(filenames: Sequence[str]) -> Identity:
-    """Look at every file once.
+    """Ask the file system for the size and times of every file.
 
     Args:
         filenames: image files; the position in this list is the index.
@@ -131,7 +133,7 @@ def identify(filenames: Sequence[str]) -> Identity:
         `Identity`.
 
     Raises:
-        FileNotFoundError: a file that is not there.
+        FileNotFoundError: a file does not exist.
 
     Example:
         ``identify(list_images("photographs")).manifest()["num_images"]``
@@ -143,17 +145,19 @@ def identify(filenames: Sequence[str]) -> Identity:
         except FileNotFoundError:
             raise FileNotFoundError(f"{filename!r} is in the list of images, and there is no such file") from None
         found.append(ImageFile(filename, "", facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
-    return _with_names(found)
+    return _add_names(found)
 
 
-def _with_names(files: Sequence[ImageFile]) -> Identity:
+def _add_names(files: Sequence[ImageFile]) -> Identity:
+    """Set the name of every file to its path relative to the common folder."""
     if not files:
         return Identity(())
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(file.path)) for file in files])
     return Identity(tuple(file._replace(name=os.path.relpath(file.path, folder)) for file in files))
 
 
-def _digest(filename: str) -> str:
+def _content_digest(filename: str) -> str:
+    """Return the BLAKE2b digest of the content of a file, 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
     with open(filename, "rb") as file:
         for block in iter(lambda: file.read(2**20), b""):
@@ -162,7 +166,14 @@ def _digest(filename: str) -> str:
 
 
 def changes(before: Sequence[FileDigest], now: Sequence[FileDigest]) -> list[str]:
-    """What happened to the images, as lines for a message: added, removed, renamed, altered.
+    """Describe the changes of the images, as lines for a message: which were added, removed, renamed or altered.
+
+    Args:
+        before: digests of an earlier call.
+        now: current digests.
+
+    Returns:
+        At most ten changes and the number of further ones; empty if nothing has changed.
 
     Example:
         >>> changes([FileDigest("a.jpg", 3, "d1", "")], [FileDigest("b.jpg", 3, "d1", "")])
@@ -190,13 +201,13 @@ def changes(before: Sequence[FileDigest], now: Sequence[FileDigest]) -> list[str
 
 
 def write_digests(path: Path, digests: Sequence[FileDigest]) -> None:
-    """Make or replace ``images.csv``."""
+    """Write ``images.csv``, or replace it."""
     with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows(digests)
 
 
 def read_digests(path: Path) -> list[FileDigest]:
-    """Read what `write_digests` wrote; an empty list where there is no such file (a run of an early version).
+    """Read a file written by `write_digests`; return an empty list if there is none, as in runs of early versions.
 
     Raises:
         ValueError: the file is damaged.

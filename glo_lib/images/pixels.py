@@ -1,23 +1,23 @@
-"""Pixels as bytes in [0, 255] and as floats in [-1, 1], and large arrays block by block."""
+"""Convert pixels between bytes in [0, 255] and floats in [-1, 1], and iterate over large arrays in blocks."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-HALF_RANGE = 127.5  # bytes 0 ... 255 are floats -1 ... 1 times this number, plus this number
-BLOCK_BYTES = 64 * 2**20  # float32 images held at once
+HALF_RANGE = 127.5  # byte = (float + 1) * HALF_RANGE
+BLOCK_BYTES = 64 * 2**20  # size of a block of float32 images
 
 
 def to_floats(images: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Map images to [-1, 1].
 
     Args:
-        images: any shape; uint8 in [0, 255], or float in [-1, 1], which only changes its type.
-        dtype: of the result.
+        images: any shape; uint8 in [0, 255], or floats in [-1, 1], of which only the type is changed.
+        dtype: type of the result.
 
     Returns:
-        Floats of the same shape.
+        Array of the same shape in [-1, 1]. It is ``images`` itself if these are floats of the type already.
 
     Example:
         >>> to_floats(np.array([0, 51, 255], np.uint8)).round(2).tolist()
@@ -26,7 +26,7 @@ def to_floats(images: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
     if images.dtype != np.uint8:
         return np.asarray(images).astype(dtype, copy=False)
     floats = np.asarray(images).astype(dtype)
-    floats /= HALF_RANGE  # in place: these are the largest arrays there are, and memory bandwidth limits their speed
+    floats /= HALF_RANGE  # in place, because memory bandwidth limits the speed for large arrays
     floats -= 1
     return floats
 
@@ -35,10 +35,10 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     """Map images to bytes, rounded to the nearest; values outside [-1, 1] are clipped.
 
     Args:
-        images: any shape; float in [-1, 1], or uint8, which is returned as it is.
+        images: any shape; floats in [-1, 1], or uint8, which is returned unchanged.
 
     Returns:
-        uint8 of the same shape.
+        uint8 array of the same shape.
 
     Example:
         >>> to_bytes(np.array([-1.0, 0.0, 2.0])).tolist()
@@ -50,7 +50,7 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most ``size`` rows that cover ``total`` rows in order.
+    """Yield slices of at most ``size`` rows that cover ``total`` rows in order.
 
     Example:
         >>> list(slices(5, 2))
@@ -60,15 +60,18 @@ def slices(total: int, size: int) -> Iterator[slice]:
 
 
 def flat_blocks(images: np.ndarray, every: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
-    """Every image, or every n-th, as flat float32 rows in [-1, 1], block after block.
+    """Yield every image, or every n-th, as a flat float32 row in [-1, 1]; the rows come in blocks.
 
     Args:
-        images: (N, ...) uint8 or float; may be a `glo_lib.images.store.StoredImages`, of which only a block is read at once.
-        every: n.
-        block_bytes: size of a block of float32 rows.
+        images: (N, ...) uint8 or float; of a `glo_lib.images.store.StoredImages` only one block is read at a time.
+        every: n, the distance between the images that are taken.
+        block_bytes: size of a block of float32 rows, in bytes; a block has at least one row.
 
     Yields:
-        (rows, D) float32.
+        (rows, D) float32, where D is the number of values of an image.
+
+    Example:
+        ``mean = sum(block.sum(axis=0, dtype=np.float64) for block in flat_blocks(images)) / len(images)``
     """
     entries = int(np.prod(images.shape[1:]))
     rows = max(1, block_bytes // (4 * entries)) * every

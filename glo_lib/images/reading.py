@@ -1,6 +1,6 @@
-"""Read one image file of any kind, or say what is wrong with it.
+"""Read image files of any kind, and describe what is wrong with those that cannot be read.
 
-What comes from outside is checked here, before any training starts, so that no run dies of a damaged file an hour in.
+All files are read before training starts, so that a damaged file does not stop a run after an hour.
 """
 
 import warnings
@@ -11,40 +11,44 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 64_000_000  # a larger image is a mistake or an attack: 64 megapixels are 192 MB once decoded
-JPEG_START, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
-JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the segment that declares height and width
-HEADER_BYTES = 4096  # most JPEG files begin their scan within
+MAX_PIXELS = 64_000_000  # 192 MB once decoded; a larger image is probably a mistake or an attack
+JPEG_SOI, JPEG_SOS = b"\xff\xd8", b"\xff\xda"  # markers: start of image, start of scan
+JPEG_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; their segment declares height and width
+HEADER_BYTES = 4096  # in most JPEG files the scan starts within these
 MAX_NAMED = 10  # files that an error message names
-# Pillow warns of oddities that it then reads well. (A filter for the moment would not be safe in threads.)
+# Pillow warns about unusual files that it reads correctly. The filter is global because changing filters is not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def is_plain_jpeg(filename: str) -> bool:
-    """Whether TensorFlow's JPEG decoder reads the file as it should be seen: no EXIF data, which may rotate it, and no absurd size."""
+    """Return whether a file is a JPEG file that TensorFlow decodes correctly: without EXIF data, which may rotate it, and not too large.
+
+    Args:
+        filename: any file; false if it cannot be opened.
+    """
     try:
         with open(filename, "rb", buffering=0) as file:
-            plain = _starts_like_a_plain_jpeg(file.read(HEADER_BYTES))
-            if plain is None:  # a colour profile, say, comes before the scan
+            plain = _header_is_plain(file.read(HEADER_BYTES))
+            if plain is None:  # long segments, for instance a colour profile, come before the scan
                 file.seek(0)
-                plain = _starts_like_a_plain_jpeg(file.readall())
+                plain = _header_is_plain(file.readall())
         return bool(plain)
     except OSError:
         return False
 
 
-def _starts_like_a_plain_jpeg(contents: bytes) -> bool | None:
-    """Whether the segments up to the scan are ordinary; None where the contents end before that is known."""
-    if contents[:2] != JPEG_START:
+def _header_is_plain(contents: bytes) -> bool | None:
+    """Return whether all segments before the scan are of the usual kinds; None if the contents end before the scan."""
+    if contents[:2] != JPEG_SOI:
         return False
     position = 2
     while position + 9 <= len(contents):
-        if contents[position : position + 2] == JPEG_SCAN:
+        if contents[position : position + 2] == JPEG_SOS:
             return True
-        length = int.from_bytes(contents[position + 2 : position + 4], "big")  # of what follows, with these two bytes
+        length = int.from_bytes(contents[position + 2 : position + 4], "big")  # of the segment without its marker
         if contents[position] != 255 or length < 2 or contents[position + 4 : position + 8] == b"Exif":
-            return False  # nothing unusual is TensorFlow's: Pillow reads it, or says what is wrong
-        if contents[position + 1] in JPEG_SIZES:
+            return False  # Pillow reads unusual files, or describes what is wrong with them
+        if contents[position + 1] in JPEG_SOF:
             height, width = (int.from_bytes(contents[position + at : position + at + 2], "big") for at in (5, 7))
             if height * width > MAX_PIXELS:
                 return False
@@ -53,16 +57,22 @@ def _starts_like_a_plain_jpeg(contents: bytes) -> bool | None:
 
 
 def read_image(filename: str) -> np.ndarray:
-    """Read any image file as RGB: grey, palette, CMYK, 16-bit, transparent (on white) and EXIF-rotated ones included.
+    """Read an image file of any kind as RGB.
+
+    Grey, palette, CMYK, 16-bit and floating-point images are converted, transparent images are put on a white background, and images with
+    EXIF data are rotated as these say.
 
     Args:
-        filename: image file of any kind that Pillow knows; of an animated one the first frame is read.
+        filename: image file in a format that Pillow reads; of an animation the first frame is read.
 
     Returns:
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: what is wrong with the file, its name first.
+        ValueError: the file cannot be read; the message starts with its name and says what is wrong.
+
+    Example:
+        ``height, width, _ = read_image("photograph.png").shape``
     """
     try:
         with Image.open(filename) as image:
@@ -70,13 +80,14 @@ def read_image(filename: str) -> np.ndarray:
                 raise ValueError(f"{image.width}x{image.height} pixels, above the limit of {MAX_PIXELS:,}")
             return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
-        raise ValueError(f"{filename!r}: {_not_an_image(filename)}") from None
-    except Exception as error:  # a damaged file makes Pillow's many readers raise almost anything
+        raise ValueError(f"{filename!r}: {_describe_non_image(filename)}") from None
+    except Exception as error:  # Pillow raises almost any exception for damaged files
         raise ValueError(f"{filename!r}: {error}") from None
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit or floating-point grey: Pillow's own conversion would clip it to white
+    """Convert an image of any mode to RGB with 8 bits."""
+    if image.mode.startswith(("I", "F")):  # 16-bit or floating-point grey, which Pillow's own conversion would clip to white
         values = np.asarray(image, np.float64)
         top = 65535 if image.mode != "F" else max(float(values.max()), 1.0)
         return Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255 + 0.5)).convert("RGB")
@@ -86,7 +97,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _not_an_image(filename: str) -> str:
+def _describe_non_image(filename: str) -> str:
+    """Describe a file that Pillow does not recognise as an image."""
     start = first_bytes(Path(filename))
     if not start:
         return "the file is empty"
@@ -96,10 +108,13 @@ def _not_an_image(filename: str) -> str:
 
 
 def unreadable(filenames: Sequence[str]) -> list[str]:
-    """Read every file to its end and say of each bad one what is wrong with it.
+    """Read every file completely and describe those that cannot be read.
+
+    Args:
+        filenames: image files.
 
     Returns:
-        One line for each unreadable file, in the order given.
+        One line for each file that cannot be read, in the order given: its name and what is wrong with it.
     """
 
     def problem(filename: str) -> str:
@@ -114,13 +129,13 @@ def unreadable(filenames: Sequence[str]) -> list[str]:
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raise a `ValueError` that names the unreadable files, the first ten of them with their reason."""
-    shown = "\n  ".join(problems[:MAX_NAMED])
+    """Raise a `ValueError` with the number of unreadable files and the first ten lines of `unreadable`."""
+    listed = "\n  ".join(problems[:MAX_NAMED])
     more = f"\n  ... and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
-    raise ValueError(f"{len(problems)} image file(s) cannot be read; remove or replace them:\n  {shown}{more}")
+    raise ValueError(f"{len(problems)} image file(s) cannot be read; remove or replace them:\n  {listed}{more}")
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first 24 bytes of a file, for messages that say what it looks like."""
+    """Return the first 24 bytes of a file, for error messages."""
     with open(path, "rb") as file:
         return file.read(24)

@@ -1,6 +1,6 @@
-"""The cache of decoded images: every file is decoded, cropped and resized once, and its bytes stay in one file.
+"""The cache of decoded images: every image file is decoded, cropped and resized once, and the results are stored in one file.
 
-A row is read when it is asked for (`StoredImages`), so that two hundred thousand images need no more memory than four.
+`StoredImages` reads an image from this file only when it is indexed, so the memory needed does not depend on the number of images.
 """
 
 import json
@@ -22,25 +22,25 @@ from glo_lib.images.reading import refuse
 from glo_lib.system import locks
 from glo_lib.system.cache import cache_root
 
-SLOW_TO_DECODE = 10_000  # images; below that a progress bar is more noise than news
-CHECKSUM_BYTES = 2**20
-CHECKED_BLOCKS = 1024  # of a cache above 1 GiB that many blocks are checked when it is opened, evenly spread; of a smaller one all
-UNFINISHED = "decoding-"  # prefix of files that are still being written
+MIN_IMAGES_FOR_PROGRESS_BAR = 10_000  # fewer images are decoded within seconds
+CHECKSUM_BYTES = 2**20  # size of a block with a checksum of its own
+CHECKED_BLOCKS = 1024  # opening a cache checks all blocks, or, above 1 GiB, about that many at regular distances
+UNFINISHED = "decoding-"  # name prefix of files that are still being written
 
 
 class DecodedImages(NamedTuple):
-    """Images decoded, cropped and resized once, as bytes in one file.
+    """Decoded, cropped and resized images, as bytes in one file.
 
-    A stream of batches (`glo_lib.inputs.get_inputs_dataset`) holds up to 256 MiB of images in memory. Of more images it reads from the file
-    what a batch asks for, and the operating system caches as much of the file as there is room for, so that memory does not grow with the
-    data.
+    A stream of batches (`glo_lib.inputs.get_inputs_dataset`) holds images of up to 256 MiB in memory. If there are more, it reads the
+    images of each batch from the file. The operating system caches the file as far as there is free memory, so the memory of the process
+    does not grow with the number of images.
 
     Attributes:
         path: file of ``num_images * image_size * image_size * 3`` bytes.
         num_images: N.
         image_size: pixels a side.
-        filenames: the N files, by index.
-        skipped: files that are not among them because they cannot be read, and why.
+        filenames: the N image files, by index.
+        skipped: the files that cannot be read and have no index, each with the reason.
     """
 
     path: Path
@@ -56,11 +56,11 @@ class DecodedImages(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """Size of the file."""
+        """Size of the file, in bytes."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def array(self) -> "StoredImages | np.memmap":
-        """The images, indexed like a uint8 array (N, image_size, image_size, 3); rows are read from the file when they are asked for."""
+        """Return the images, which are indexed like a uint8 array (N, image_size, image_size, 3) and read from the file when indexed."""
         if not hasattr(os, "preadv"):  # Windows
             return np.memmap(self.path, np.uint8, mode="r", shape=self.shape)
         return StoredImages(self.path, self.shape)
@@ -69,53 +69,57 @@ class DecodedImages(NamedTuple):
 def decode_images(
     filenames: Sequence[str] | Identity, image_size: int, tight_crop: bool = False, progress: bool = False, on_bad_image: str = "error"
 ) -> DecodedImages:
-    """Decode, crop and resize every file once, or find the cache of an earlier call.
+    """Decode, crop and resize every image file, or return the cache of an earlier call.
 
-    Ordinary JPEG files are decoded and cropped in one step by TensorFlow, on all cores; whatever else is an image (PNG, 16-bit, rotated by
-    EXIF, ...) is read by Pillow. The cache is keyed by names, sizes and times of the files and by the geometry, is written
-    under a temporary name and renamed when whole, and is checked when it is opened: a damaged one is made anew.
+    TensorFlow decodes plain JPEG files on all cores; Pillow reads all other images (PNG, 16-bit, rotated by EXIF data, ...). The name of
+    the cache depends on the paths, sizes and times of the files and on the geometry. A cache is written under a temporary name and renamed
+    when it is complete. Its checksums are checked when it is opened, and a damaged cache is built again.
 
     Args:
-        filenames: image files, or what `glo_lib.images.identity.identify` found of them; the position in this list is the index.
+        filenames: image files, or the result of `glo_lib.images.identity.identify`; the position in this list is the index.
         image_size: pixels a side.
         tight_crop: see `glo_lib.inputs.preprocess_inputs`.
-        progress: show a progress bar.
-        on_bad_image: "error" refuses files that cannot be read, all of them at once; "skip" leaves them out: the index is then the
+        progress: show a progress bar if there are many images.
+        on_bad_image: "error" raises an error if there are files that cannot be read; "skip" leaves them out, and the index is then the
             position among the remaining files.
 
     Returns:
         `DecodedImages`.
 
     Raises:
-        ValueError: files that cannot be read, all of them counted, the first ten named with their reason; or no file can be read.
-        FileNotFoundError: a file that is not there.
+        ValueError: there are files that cannot be read, or none can be read; the message counts them and names the first ten.
+        FileNotFoundError: a file does not exist.
+
+    Example:
+        ``decode_images(list_images("photographs"), image_size=64).array()[0]``
     """
     files = filenames if isinstance(filenames, Identity) else identify(filenames)
     path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop)}.uint8"
     wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames)
-    decoded = _read_cache(wanted) or _build(wanted, tight_crop, progress, on_bad_image)
-    _refuse_unless_allowed(decoded, on_bad_image)
+    decoded = _read_cache(wanted) or _build_cache(wanted, tight_crop, progress, on_bad_image)
+    _check_skipped(decoded, on_bad_image)
     return decoded
 
 
-def _refuse_unless_allowed(decoded: DecodedImages, on_bad_image: str) -> None:
+def _check_skipped(decoded: DecodedImages, on_bad_image: str) -> None:
+    """Raise a `ValueError` if there are bad images and they may not be skipped, or all images are bad."""
     if decoded.skipped and (on_bad_image == "error" or not decoded.num_images):
         refuse([f"{filename!r}: {reason}" for filename, reason in decoded.skipped.items()])
 
 
-def _without(wanted: DecodedImages, reasons: Mapping[int, str]) -> DecodedImages:
-    """The images but those at some positions."""
-    left = tuple(filename for position, filename in enumerate(wanted.filenames) if position not in reasons)
+def _leave_out(wanted: DecodedImages, reasons: Mapping[int, str]) -> DecodedImages:
+    """Return the images without those at some positions, for the given reasons."""
+    kept = tuple(filename for position, filename in enumerate(wanted.filenames) if position not in reasons)
     skipped = {wanted.filenames[position]: reason for position, reason in reasons.items()}
-    return wanted._replace(num_images=len(left), filenames=left, skipped=MappingProxyType(skipped))
+    return wanted._replace(num_images=len(kept), filenames=kept, skipped=MappingProxyType(skipped))
 
 
 def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
-    """What the cache holds, if it is there, is that of these files, has the size it should have, and holds the bytes that were written."""
+    """Return the images of the cache; None if there is no cache, or if it belongs to other files or is damaged."""
     try:
         description = json.loads(wanted.path.with_suffix(".json").read_text())
         checksums = description["crc32"]
-        decoded = _without(wanted, {int(position): str(reason) for position, reason in description.get("skipped", {}).items()})
+        decoded = _leave_out(wanted, {int(position): str(reason) for position, reason in description.get("skipped", {}).items()})
         if description.get("key", wanted.path.stem) != wanted.path.stem or decoded.path.stat().st_size != decoded.num_bytes:
             return None
         stride = max(1, len(checksums) // CHECKED_BLOCKS)
@@ -129,7 +133,8 @@ def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
     return decoded if len(checksums) == -(-decoded.num_bytes // CHECKSUM_BYTES) else None
 
 
-def _build(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image: str) -> DecodedImages:
+def _build_cache(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image: str) -> DecodedImages:
+    """Decode all files and write the cache."""
     folder = wanted.path.parent
     folder.mkdir(parents=True, exist_ok=True)
     locks.remove_abandoned(folder, UNFINISHED)
@@ -137,10 +142,10 @@ def _build(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image
     description = Path(f"{partial}.json")
     try:
         with os.fdopen(handle, "wb") as file, locks.acquire(partial) or locks.Lock(None):
-            decoded = _without(wanted, _write_decoded(file, wanted, tight_crop, progress))
-            _refuse_unless_allowed(decoded, on_bad_image)
+            decoded = _leave_out(wanted, _write_decoded(file, wanted, tight_crop, progress))
+            _check_skipped(decoded, on_bad_image)
             file.flush()
-            # The images first: a description without its images is seen as incomplete, and so are images without one.
+            # The checksums in the description reveal it if only one of the two files is renamed.
             description.write_text(json.dumps(_description(decoded, wanted, _checksums(partial))))
             os.replace(partial, decoded.path)
             os.replace(description, decoded.path.with_suffix(".json"))
@@ -151,6 +156,7 @@ def _build(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image
 
 
 def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[int]) -> dict[str, object]:
+    """Return what `_read_cache` needs to check a cache, as values for JSON."""
     reasons = {position: decoded.skipped[name] for position, name in enumerate(wanted.filenames) if name in decoded.skipped}
     return {"key": decoded.path.stem, "shape": decoded.shape, "crc32": checksums, "skipped": reasons}
 
@@ -161,9 +167,11 @@ def _checksums(filename: str) -> list[int]:
 
 
 def _write_decoded(file: BinaryIO, wanted: DecodedImages, tight_crop: bool, progress: bool) -> dict[int, str]:
-    """Write all images that can be read, and say of the others, by position, why not."""
+    """Write all images that can be read; return the reasons for the others, by position."""
     reasons, total = {}, len(wanted.filenames)
-    with tqdm(total=total, desc="decoding", unit=" images", disable=not progress or total < SLOW_TO_DECODE, file=sys.stdout) as bar:
+    with tqdm(
+        total=total, desc="decoding", unit=" images", disable=not progress or total < MIN_IMAGES_FOR_PROGRESS_BAR, file=sys.stdout
+    ) as bar:
         for first, part in decode_files(wanted.filenames, wanted.image_size, tight_crop):
             if isinstance(part, str):
                 reasons[first] = part
@@ -174,19 +182,21 @@ def _write_decoded(file: BinaryIO, wanted: DecodedImages, tight_crop: bool, prog
 
 
 class StoredImages:
-    """A read-only stand-in for a uint8 array (N, height, width, channels) whose bytes lie in a file, one image after the other.
+    """A read-only array of images in a file: it is indexed like a uint8 array (N, height, width, channels) and read when indexed.
 
-    It is indexed like an array, by a number, a slice or an array of indices, and gives an ordinary array of the rows asked for. What was
-    read before, the operating system keeps in memory as long as there is room. A memory map would do the same, but
-    every page that it has touched counts as memory of the process: after one epoch, the whole data set.
+    The index can be a number, a slice, a mask or an array of indices; the result is an ordinary array. The operating system caches the file
+    as far as there is free memory. A memory map would be cached too, but all its pages that were read count as memory of the process, and
+    after one epoch these are the whole data set.
 
     Args:
-        path: file of exactly ``N * height * width * channels`` bytes.
+        path: file of exactly ``N * height * width * channels`` bytes, one image after the other.
         shape: (N, height, width, channels).
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file has another size.
+        IndexError: when indexing, an image out of range.
+        OSError: when indexing, the file was truncated meanwhile.
 
     Example:
         >>> import tempfile
@@ -226,25 +236,26 @@ class StoredImages:
             start, stop, step = rows.indices(len(self))
             if step == 1:
                 images = np.empty((max(0, stop - start), *self.shape[1:]), np.uint8)
-                self._read(_bytes_of(images), start)
+                self._read_into(_as_bytes(images), start)
                 return images
-            return self._gather(np.arange(start, stop, step))
+            return self._read_rows(np.arange(start, stop, step))
         indices = np.asarray(rows)
         if indices.dtype == bool:
             indices = np.flatnonzero(indices)
-        return self._gather(indices.reshape(-1)).reshape(*indices.shape, *self.shape[1:])
+        return self._read_rows(indices.reshape(-1)).reshape(*indices.shape, *self.shape[1:])
 
-    def _gather(self, indices: np.ndarray) -> np.ndarray:
+    def _read_rows(self, indices: np.ndarray) -> np.ndarray:
+        """Read the rows of the given indices (n,), one by one."""
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"images {indices.min()} to {indices.max()} are asked for, and there are {len(self)}")
         images = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        view, size = _bytes_of(images), self._row_bytes
+        view, size = _as_bytes(images), self._row_bytes
         for row, index in enumerate((indices % max(1, len(self))).tolist()):
-            self._read(view[row * size : (row + 1) * size], index)
+            self._read_into(view[row * size : (row + 1) * size], index)
         return images
 
-    def _read(self, view: memoryview, first: int) -> None:
-        """Fill a whole buffer from the row ``first`` on; the system may hand out less than asked for at once."""
+    def _read_into(self, view: memoryview, first: int) -> None:
+        """Fill a buffer with the file's bytes from row ``first`` on; one call may return fewer bytes than asked for, so it is repeated."""
         offset = first * self._row_bytes
         while view:
             read = os.preadv(self._file, [view], offset)
@@ -253,5 +264,5 @@ class StoredImages:
             view, offset = view[read:], offset + read
 
 
-def _bytes_of(images: np.ndarray) -> memoryview:
-    return memoryview(images).cast("B") if images.size else memoryview(b"")  # an empty array cannot be cast
+def _as_bytes(images: np.ndarray) -> memoryview:
+    return memoryview(images).cast("B") if images.size else memoryview(b"")  # memoryview cannot cast an empty array

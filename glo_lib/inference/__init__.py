@@ -1,21 +1,22 @@
-"""After training: decode codes, sample new ones from a prior, interpolate, encode, edit, find neighbours, export.
+"""Use a trained model: decode codes, sample from a prior, interpolate, encode, edit, find neighbours, export.
 
-All from a run folder alone. GLO leaves all of this open; each choice is a module of its own, and this one gathers their names:
+Everything here needs only the folder of a run. GLO itself does not define these steps, so each of them is a module of its own. This package
+gathers their public names:
 
-- `glo_lib.inference.model`: a decoder and its codes from a run folder;
-- `glo_lib.inference.encoder`: the encoder of a VAE, from a run folder;
-- `glo_lib.inference.variables`: where a trained graph gets its values;
-- `glo_lib.inference.priors`: distributions to draw new codes from;
-- `glo_lib.inference.encoding`: codes of images never seen, by optimisation; inpainting;
-- `glo_lib.inference.interpolation`: ways between codes;
-- `glo_lib.inference.directions`: principal components, attributes, arithmetic;
-- `glo_lib.inference.neighbours`: nearest training images and codes;
-- `glo_lib.inference.export`: for use without this library;
-- `glo_lib.inference.slider`: pictures with a slider.
+- `glo_lib.inference.model`: load a decoder and its latent codes from a run folder;
+- `glo_lib.inference.encoder`: load the encoder of a VAE from a run folder;
+- `glo_lib.inference.variables`: set the variables of a trained graph, from a checkpoint or from arrays;
+- `glo_lib.inference.priors`: fit distributions to the codes and draw new codes;
+- `glo_lib.inference.encoding`: find codes of unseen images by optimisation, and inpaint;
+- `glo_lib.inference.interpolation`: interpolate between codes;
+- `glo_lib.inference.directions`: principal components, attribute directions, and edits;
+- `glo_lib.inference.neighbours`: find the nearest training images and codes;
+- `glo_lib.inference.export`: export a decoder for use without this library;
+- `glo_lib.inference.slider`: show images with a slider in a notebook.
 
 `project_array`, which projects an array of codes, comes from `glo_lib.projection`.
 
-``python -m glo_lib --help`` does much of it from a command line.
+``python -m glo_lib --help`` offers most of this on the command line.
 """
 
 from glo_lib.inference.directions import (

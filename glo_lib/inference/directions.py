@@ -1,4 +1,4 @@
-"""Directions in the space of codes that mean something: principal components, attributes, and the arithmetic of both."""
+"""Meaningful directions in the space of codes: principal components and attribute directions, and edits along them."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +13,8 @@ class PrincipalDirections(NamedTuple):
 
     Attributes:
         mean: (d,).
-        directions: (k, d) orthonormal rows, by falling variance; the largest entry of each is positive.
-        scales: (k,) standard deviation of the codes along each.
+        directions: (k, d) orthonormal rows in the order of decreasing variance. The largest entry of each row is positive.
+        scales: (k,) standard deviation of the codes along each direction.
     """
 
     mean: np.ndarray
@@ -23,10 +23,14 @@ class PrincipalDirections(NamedTuple):
 
 
 def principal_directions(codes: np.ndarray, num_directions: int) -> PrincipalDirections:
-    """Principal components of codes (n, d).
+    """Return the principal components of codes.
+
+    Args:
+        codes: (n, d).
+        num_directions: k, from 1 to d.
 
     Raises:
-        ValueError: more directions than dimensions.
+        ValueError: ``num_directions`` is not in that range.
 
     Example:
         >>> principal_directions(np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 1).directions.tolist()
@@ -43,12 +47,12 @@ def principal_directions(codes: np.ndarray, num_directions: int) -> PrincipalDir
 
 
 def walk(codes: np.ndarray, direction: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
-    """Codes moved along a direction, by each of the amounts; not projected.
+    """Move codes along a direction by each of several amounts. The results are not projected.
 
     Args:
         codes: (n, d).
         direction: (d,).
-        amounts: k factors of the direction.
+        amounts: k factors by which the direction is multiplied.
 
     Returns:
         (n, k, d).
@@ -61,18 +65,18 @@ def walk(codes: np.ndarray, direction: np.ndarray, amounts: Sequence[float]) -> 
 
 
 class Attributes(NamedTuple):
-    """A table of what is known about images.
+    """A table of image attributes.
 
     Attributes:
-        names: of the m columns.
-        values: (n, m) float64; CelebA's attributes are 1 (present) and -1.
+        names: names of the m columns.
+        values: (n, m) float64. CelebA's attributes are 1 (present) and -1 (absent).
     """
 
     names: tuple[str, ...]
     values: np.ndarray
 
     def column(self, name: str) -> np.ndarray:
-        """The (n,) values of one attribute.
+        """Return the (n,) values of one attribute.
 
         Raises:
             ValueError: there is no attribute of that name.
@@ -83,16 +87,19 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attributes:
-    """Rows of a table of attributes that belong to image files, in the order of the files.
+    """Read the attributes of image files from a table, in the order of the files.
 
     Args:
-        path: CelebA's ``list_attr_celeba.txt``, or a CSV file whose first column is the image's name, such as the ``factors.csv`` of the
-            embedded faces. Columns that hold anything but numbers are left out.
-        filenames: image files; only their names count, not their folders.
+        path: CelebA's ``list_attr_celeba.txt``, or a CSV file whose first column is the file name of the image, such as the ``factors.csv``
+            of the embedded faces. Columns with values that are not finite numbers are left out.
+        filenames: image files. Their folders are ignored, only the file names must be in the table.
+
+    Returns:
+        `Attributes` with one row for each file.
 
     Raises:
-        FileNotFoundError: there is no such table.
-        ValueError: a damaged line, or an image that the table does not know.
+        FileNotFoundError: there is no file ``path``.
+        ValueError: the table is damaged, or does not contain one of the images.
     """
     path = Path(path)
     if not path.is_file():
@@ -136,15 +143,16 @@ def _are_numbers(cells: np.ndarray) -> bool:
 
 
 class Probe(NamedTuple):
-    """A linear reading of an attribute from features: codes, or components of images.
+    """A linear model that predicts an attribute from features, such as codes or principal components of images.
 
     Attributes:
         weights: (d,).
-        intercept: a number.
+        intercept: the constant term.
         kind: ``"label"`` for two classes, ``"number"`` otherwise.
-        score: on held-out rows: accuracy of a label, R² of a number.
-        baseline: what guessing gets: the share of the more frequent label; 0 for a number.
-        balanced: mean of the accuracies on each of the two classes, where guessing gets 0.5; R² for a number.
+        score: accuracy (label) or R² (number) on held-out rows.
+        baseline: score of a constant prediction: the share of the more frequent class (label), or 0 (number).
+        balanced: balanced accuracy (label) on held-out rows, the mean of the accuracies on the two classes, which is 0.5 for a constant
+            prediction; R² for a number.
     """
 
     weights: np.ndarray
@@ -156,20 +164,28 @@ class Probe(NamedTuple):
 
     @property
     def direction(self) -> np.ndarray:
-        """(d,) unit vector along which the attribute grows fastest."""
+        """Unit vector (d,) along which the prediction increases fastest."""
         return self.weights / max(float(np.linalg.norm(self.weights)), 1e-12)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """(n,) labels 1 and -1, or numbers."""
+        """Predict the attribute from features (n, d): (n,) labels 1 and -1, or numbers."""
         value = features @ self.weights + self.intercept
         return np.where(value > 0, 1.0, -1.0) if self.kind == "label" else value
 
 
 def split_rows(num_rows: int, held_out: float = 0.25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to fit on and rows to hold out, at random.
+    """Split row numbers at random into rows to fit on and held-out rows.
+
+    Args:
+        num_rows: number of rows.
+        held_out: share of the rows to hold out.
+        seed: seed of the permutation.
+
+    Returns:
+        Numbers of the rows to fit on, and numbers of the held-out rows.
 
     Raises:
-        ValueError: a share that leaves one of them empty.
+        ValueError: one of the two parts would be empty.
 
     Example:
         >>> fitted, held = split_rows(8, 0.25)
@@ -188,19 +204,19 @@ def fit_probe(features: np.ndarray, values: np.ndarray, held_out: float = 0.25, 
 
     Args:
         features: (n, d), such as codes.
-        values: (n,); two values that are 1 and -1 (or 1 and 0) are labels.
-        held_out: share of the rows that are kept for the score, chosen by `split_rows`.
-        seed: of that choice.
+        values: (n,). If they are 1 and -1, or 1 and 0, they are labels of two classes.
+        held_out: share of the rows that are held out to compute the score, see `split_rows`.
+        seed: seed of that split.
 
     Raises:
-        ValueError: numbers of rows that differ, or values that are all alike in one of the two parts.
+        ValueError: ``features`` and ``values`` have different lengths, or all values of one of the two parts are equal.
 
     Example:
         >>> features = np.random.default_rng(0).standard_normal((200, 3))
         >>> round(fit_probe(features, 2 * features[:, 0] + 1).score, 3)
         1.0
     """
-    from sklearn.linear_model import LogisticRegression, Ridge  # a second to import, and nothing else here needs it
+    from sklearn.linear_model import LogisticRegression, Ridge  # imported here because the import takes a second
 
     if len(features) != len(values):
         raise ValueError(f"there are {len(features)} rows of features and {len(values)} values; they must belong together")
@@ -227,17 +243,17 @@ def _scores(predicted: np.ndarray, values: np.ndarray, is_label: bool) -> tuple[
 
 
 def attribute_direction(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean code of the images with an attribute less the mean code of those without (Radford et al., 2016, section 6.3.2).
+    """Return the mean code of the images with an attribute minus the mean code of those without (Radford et al., 2016, section 6.3.2).
 
     Args:
         codes: (n, d).
         labels: (n,), above 0 where the attribute is present.
 
     Returns:
-        (d,); add it to a code to give it the attribute, subtract it to take it away.
+        (d,). Add it to a code to add the attribute, subtract it to remove the attribute.
 
     Raises:
-        ValueError: all have the attribute, or none.
+        ValueError: the numbers of codes and labels differ, or all images have the attribute, or none has it.
 
     Example:
         >>> attribute_direction(np.array([[1.0, 2.0], [3.0, 2.0], [0.0, 0.0]]), np.array([1, 1, -1])).tolist()
@@ -252,12 +268,13 @@ def attribute_direction(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 class EditScore(NamedTuple):
-    """What an edit did to images, as probes see it.
+    """The effect of an edit on images, as measured by probes.
 
     Attributes:
-        changed: of the images that did not have what was wanted before, the share that has all of it after.
-        stayed: for each other attribute, the share of all images on which the probe says the same as before.
-        num_edited: number of images that did not have it before.
+        changed: share of the edited images that have all wanted attributes after the edit, among those that did not have them before; NaN
+            if all images had them before.
+        stayed: for each other attribute, the share of all images for which the prediction of the probe is the same before and after.
+        num_edited: number of images that did not have all wanted attributes before.
     """
 
     changed: float
@@ -266,19 +283,23 @@ class EditScore(NamedTuple):
 
 
 def score_edit(judges: Mapping[str, Probe], before: np.ndarray, after: np.ndarray, wanted: Mapping[str, int]) -> EditScore:
-    """How often an edit really changed the attributes that it should, and left the rest alone.
+    """Measure how often an edit changed the wanted attributes and left the others unchanged.
 
-    A probe of the codes cannot be the judge of an edit along its own direction, of which it would always approve. Judge images: give
-    features of the decoded images, such as their principal components, and probes fitted to the same features of real images.
+    Use features of the decoded images, such as their principal components, and probes that were fitted to the same features of real images.
+    Do not use a probe of the codes: an edit along the direction of such a probe always changes its prediction, whatever happens to the
+    image.
 
     Args:
-        judges: name -> probe of labels.
+        judges: name of an attribute -> probe of kind ``"label"``.
         before: (n, d) features of the images before the edit.
-        after: (n, d) features after it.
-        wanted: name -> 1 or -1.
+        after: (n, d) features of the images after the edit.
+        wanted: name of an attribute -> 1 or -1, the label that the edit should give.
+
+    Returns:
+        `EditScore`.
 
     Raises:
-        ValueError: an attribute without a judge, or features whose numbers differ.
+        ValueError: there is no probe for a wanted attribute, or ``before`` and ``after`` have different lengths.
     """
     unknown = sorted(set(wanted) - set(judges))
     if unknown or len(before) != len(after):

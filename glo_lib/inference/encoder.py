@@ -1,4 +1,4 @@
-"""The trained encoder of a VAE, from a run folder alone: codes of any images, in one pass."""
+"""Load the trained encoder of a VAE from a run folder, to encode any images in one forward pass."""
 
 from pathlib import Path
 
@@ -13,19 +13,19 @@ from glo_lib.vae import Posterior, encoder
 
 v1 = tf.compat.v1
 SCOPE = "encoder"
-ENCODED_AT_ONCE = 256
+IMAGES_PER_BATCH = 256
 
 
 class TrainedEncoder:
-    """The encoder of a VAE, ready for use; made by `load_encoder`.
+    """The trained encoder of a VAE. Use `load_encoder` to make one.
 
     Args:
         config: the settings of the run.
-        fill: gives the encoder's variables their values, see `glo_lib.inference.variables`.
+        fill: sets the values of the encoder's variables, see `glo_lib.inference.variables`.
 
     Attributes:
         config: the settings of the run.
-        weights: which weights encode, ``"averaged"`` or ``"raw"``.
+        weights: ``"averaged"`` if the variables are moving averages of the weights, ``"raw"`` if they are the weights themselves.
     """
 
     def __init__(self, config: TrainConfig, fill: Fill):
@@ -41,19 +41,22 @@ class TrainedEncoder:
         """Encode each image into a Gaussian over codes, with batch normalization in inference mode.
 
         Args:
-            images: (n, size, size, 3), uint8 or float in [-1, 1]; read block by block.
+            images: (n, size, size, 3), uint8 or float in [-1, 1]. They are read in batches, so they may stay in a file.
 
         Returns:
-            `glo_lib.vae.Posterior` of arrays (n, d) float32. The means are the images' codes.
+            `glo_lib.vae.Posterior` of arrays (n, d) float32. The means are the codes of the images.
 
         Raises:
-            ValueError: images of another size.
+            ValueError: the images have another shape.
+
+        Example:
+            ``load_encoder(result.run_dir).encode(photographs).mean``
         """
         size = self.config.image_size
         if images.shape[1:] != (size, size, 3):
             raise ValueError(f"images have shape {images.shape}; this encoder takes (n, {size}, {size}, 3)")
         means, log_variances = np.empty((2, len(images), self.config.num_dims), np.float32)
-        for rows in slices(len(images), ENCODED_AT_ONCE):
+        for rows in slices(len(images), IMAGES_PER_BATCH):
             means[rows], log_variances[rows] = self._session.run(self._posterior, {self._images: to_floats(np.asarray(images[rows]))})
         return Posterior(means, log_variances)
 
@@ -62,14 +65,14 @@ def load_encoder(run: str | Path | Run) -> TrainedEncoder:
     """Load the encoder of a VAE.
 
     Args:
-        run: folder that `glo_lib.training.train` has filled with ``model="vae"``, or what `glo_lib.runs.run.read_run` made of it.
+        run: folder of a run of `glo_lib.training.train` with ``model="vae"``, or the result of `glo_lib.runs.run.read_run` for it.
 
     Returns:
-        `TrainedEncoder`; after training with several towers it encodes with the average of the weights.
+        `TrainedEncoder`. After training with several towers it uses the moving averages of the weights.
 
     Raises:
-        FileNotFoundError: the folder holds no run, or no checkpoint.
-        ValueError: the run is GLO's, which has no encoder.
+        FileNotFoundError: the folder contains no run, or no checkpoint.
+        ValueError: the run is a GLO run, which has no encoder.
     """
     run = run if isinstance(run, Run) else read_run(run)
     if run.config.model != "vae":

@@ -1,7 +1,8 @@
-"""Codes for images never seen: GLO has no encoder, so a code is found by optimisation through the frozen decoder.
+"""Find latent codes of unseen images. GLO has no encoder, so a code is found by optimisation through the frozen decoder.
 
-The decoder's weights are constants of the graph. Several starts are tried at once for each image: the code that a linear regression guesses
-from the image's principal components, the mean code, and codes drawn at random. The best is kept, and it is said whether it has converged.
+The decoder's weights are constants of the graph. The optimisation of each image has several starts: the code that a linear regression
+predicts from the image's principal components, the mean code, and random codes. The best result is kept, with a flag that tells whether it
+has converged.
 """
 
 from collections.abc import Sequence
@@ -23,19 +24,19 @@ from glo_lib.inference.priors import fit_diagonal_gaussian
 from glo_lib.projection import get_projection, project_array
 
 v1 = tf.compat.v1
-ROWS_AT_ONCE = 256  # codes that are optimised at once
-PROBING_STEP = 0.01  # length of the step, in units of the sphere's radius, that asks whether there is anything left to gain
-GAIN_LEFT = 0.003  # share of the error that such a step may still gain where an encoding has converged
-SMALL_ERROR = 1e-4  # mean squared error (46 dB) below which nobody sees a gain
+CODES_PER_BATCH = 256  # codes that are optimised at once
+TRIAL_STEP = 0.01  # length of the step in the test of convergence, in units of the radius of the sphere
+CONVERGED_GAIN = 0.003  # share of the error by which such a step may still reduce the error of a converged code
+MIN_ERROR = 1e-4  # mean squared error (46 dB) below which an improvement is invisible
 
 
 class CodeRegression(NamedTuple):
-    """A linear guess of the code from an image's principal components.
+    """A linear regression of the code on the principal components of an image.
 
     Attributes:
-        pca: of the training images.
-        weights: (components + 1, d); the last row is the intercept.
-        projection: that of the training.
+        pca: principal components of the training images.
+        weights: (components + 1, d). The last row is the intercept.
+        projection: the projection of the model, ``"sphere"`` or ``"ball"``.
     """
 
     pca: Pca
@@ -43,46 +44,54 @@ class CodeRegression(NamedTuple):
     projection: str
 
     def predict(self, images: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """Projected codes (n, d) of images (n, height, width, 3); pixels that the mask hides count as those of the mean image."""
+        """Predict projected codes of images.
+
+        Args:
+            images: (n, height, width, 3), uint8 or float in [-1, 1].
+            mask: (height, width) or (n, height, width), 0 where a pixel is hidden. Hidden pixels are replaced by the mean image.
+
+        Returns:
+            (n, d) float32.
+        """
         mean = self.pca.mean.reshape(images.shape[1:])
         scaled = to_floats(images)
-        seen = scaled if mask is None else np.where(_as_mask(mask, scaled) > 0, scaled, mean)
-        return project_array(_with_ones(self.pca.transform(seen.astype(np.float32))) @ self.weights, self.projection)
+        seen = scaled if mask is None else np.where(_expand_mask(mask, scaled) > 0, scaled, mean)
+        return project_array(_append_ones(self.pca.transform(seen.astype(np.float32))) @ self.weights, self.projection)
 
 
 def fit_code_regression(images: np.ndarray, model: TrainedModel, pca: Pca | None = None) -> CodeRegression:
-    """Regress the learned codes on the training images' principal components, by least squares.
+    """Fit a linear regression of the learned codes on the principal components of the training images, by least squares.
 
     Args:
-        images: the (N, height, width, 3) training images.
-        model: its codes are what is learned.
-        pca: of the same images, where it is there already; default: twice as many components as the codes have dimensions, at most
-            a quarter of the images.
+        images: (N, height, width, 3) training images, uint8 or float in [-1, 1].
+        model: the trained model, whose codes are the targets.
+        pca: principal components of the same images, if they have been computed already. Default: twice as many components as the codes
+            have dimensions, but at most a quarter of the number of images.
 
     Raises:
-        ValueError: the number of images is not the number of codes.
+        ValueError: the numbers of images and codes differ.
     """
     check_one_code_per_image(model.codes, images)
     most = min(max(1, len(images) // 4), int(np.prod(images.shape[1:])))
     pca = pca or fit_pca(images, min(2 * model.config.num_dims, most))
-    weights, *_ = np.linalg.lstsq(_with_ones(pca.transform(images)).astype(np.float64), model.codes.astype(np.float64), rcond=None)
+    weights, *_ = np.linalg.lstsq(_append_ones(pca.transform(images)).astype(np.float64), model.codes.astype(np.float64), rcond=None)
     return CodeRegression(pca, weights.astype(np.float32), model.config.projection)
 
 
-def _with_ones(coefficients: np.ndarray) -> np.ndarray:
+def _append_ones(coefficients: np.ndarray) -> np.ndarray:
     return np.hstack([coefficients, np.ones((len(coefficients), 1), np.float32)])
 
 
 class Encoding(NamedTuple):
-    """What `encode` found for n images.
+    """The result of `encode` for n images.
 
     Attributes:
-        codes: (n, d) projected, the best of all starts and steps.
-        errors: (n,) mean squared error of each image, over the pixels that the mask shows, with what the prior adds.
-        converged: (n,) whether a small step downhill, a hundredth of the sphere's radius, would gain less than 0.3 % of the error.
+        codes: (n, d) projected codes, the best of all starts and steps.
+        errors: (n,) mean squared error of each image over the pixels that the mask shows, plus the weighted prior term.
+        converged: (n,) whether a step of a hundredth of the sphere's radius down the gradient would reduce the error by less than 0.3 %.
         best_start: (n,) number of the start that led to the code.
-        losses: (steps + 1, starts, n) error of every start at every step.
-        starts: the names of the starts.
+        losses: (steps + 1, starts, n) error of each start before the first step and after each step.
+        starts: names of the starts.
     """
 
     codes: np.ndarray
@@ -93,7 +102,7 @@ class Encoding(NamedTuple):
     starts: tuple[str, ...]
 
     def report(self) -> str:
-        """How it went, in a line."""
+        """Summarise the result in one line."""
         before, after = self.losses[0].min(axis=0).mean(), self.errors.mean()
         return (
             f"{int(self.converged.sum())} of {len(self.codes)} converged after {len(self.losses) - 1} steps from {len(self.starts)} starts"
@@ -112,35 +121,36 @@ def encode(
     seed: int = 0,
     prior_weight: float = 0.0,
 ) -> Encoding:
-    """Codes of images by optimisation through the frozen decoder.
+    """Find codes of images by optimisation through the frozen decoder.
 
-    Adam moves the codes; after each step they are projected as in training, and its rate falls along half a cosine.
+    Adam updates the codes. After each step the codes are projected as in training. The learning rate decays along half a cosine.
 
     Args:
-        model: the decoder, whose weights stay as they are.
+        model: the trained model. Its weights do not change.
         images: (n, size, size, 3), uint8 or float in [-1, 1].
-        regression: gives the first start; without it the first start is the mean code.
-        mask: what is known of each image: (height, width) or (n, height, width), 1 or true where a pixel counts. Default: all of it. The
-            decoded image then fills the rest (inpainting).
-        restarts: number of starts: regression (if given), mean, and random codes from the diagonal Gaussian of the learned ones.
-        steps: of Adam, for all starts alike.
-        learning_rate: in units of the sphere of radius sqrt(d), like ``TrainConfig.code_learning_rate``.
-        seed: of the random starts.
-        prior_weight: weight of what is added to the error of a code: its squared distance from the mean of the learned codes, in standard
-            deviations (Mahalanobis), averaged over the dimensions; about 1 for a learned code. Without it, what a mask hides may become
-            anything that the decoder can draw.
+        regression: predicts the first start. Without it the first start is the mean code.
+        mask: known pixels, (height, width) or (n, height, width): 1 or true where a pixel counts, 0 where it is hidden. Default: all pixels
+            count. `inpaint` fills the hidden pixels from the decoded images.
+        restarts: number of starts: the regression (if given), the mean code, and random codes. The random codes come from a diagonal
+            Gaussian that is fitted to the learned codes.
+        steps: steps of Adam from each start.
+        learning_rate: in units of a sphere of radius sqrt(d), like ``TrainConfig.code_learning_rate``.
+        seed: seed of the random starts.
+        prior_weight: weight of a prior term that is added to the error: the squared Mahalanobis distance of the code from the mean of the
+            learned codes, divided by the number of dimensions. It is about 1 for a learned code. Without it the hidden pixels are not
+            constrained, so they may show anything that the decoder can produce.
 
     Returns:
         `Encoding`.
 
     Raises:
-        ValueError: images of another size than the decoder draws, an impossible mask, or a number that is not allowed.
+        ValueError: the images have another size than the decoder's, the mask has a wrong shape or wrong values, or a number is not allowed.
 
     Example:
         ``encode(model, photographs, fit_code_regression(training_images, model)).codes``
     """
-    images = _checked_images(model, images)
-    mask = np.ones(images.shape[:3], np.float32) if mask is None else _checked_mask(mask, images)
+    images = _check_images(model, images)
+    mask = np.ones(images.shape[:3], np.float32) if mask is None else _check_mask(mask, images)
     for name, value, least in (("restarts", restarts, 1), ("steps", steps, 1)):
         if value < least:
             raise ValueError(f"{name} is {value}; give at least {least}")
@@ -150,12 +160,12 @@ def encode(
         raise ValueError(f"prior_weight is {prior_weight}; it must be at least 0")
     names, starts = _starting_codes(model, images, regression, mask, restarts, seed)
     rate = learning_rate / np.sqrt(model.config.num_dims)
-    chunk = max(1, min(len(images), ROWS_AT_ONCE // restarts))
+    chunk = max(1, min(len(images), CODES_PER_BATCH // restarts))
     parts = []
     with tf.Graph().as_default(), v1.Session() as session:
         search = _Search(model, chunk * restarts, prior_weight, session)
         for first in range(0, len(images), chunk):
-            # The last chunk is filled up with repetitions, which are dropped again: the graph has one number of rows.
+            # Pad the last chunk with repeated images, because the graph has a fixed number of rows. The results for them are dropped.
             rows = np.resize(np.arange(first, min(first + chunk, len(images))), chunk)
             parts.append(search.run(images[rows], mask[rows], starts[:, rows], steps, rate))
     joined = (np.concatenate(values, axis=-1 if values[0].ndim == 3 else 0) for values in zip(*parts, strict=True))
@@ -165,7 +175,7 @@ def encode(
 
 
 class _Search:
-    """The graph of an encoding: codes in a variable, the decoder as constants."""
+    """The graph of the optimisation, with the codes as a variable and the decoder as constants."""
 
     def __init__(self, model: TrainedModel, num_codes: int, prior_weight: float, session: v1.Session):
         self._session, self._model = session, model
@@ -173,9 +183,10 @@ class _Search:
         self._images, self._mask = v1.placeholder(tf.float32, [*shape, 3]), v1.placeholder(tf.float32, [*shape, 1])
         self._rate = v1.placeholder(tf.float32, [])
         codes = v1.get_variable("latent_z", [num_codes, model.config.num_dims], use_resource=True)
-        self._codes_before = tf.identity(codes)  # one reading: loss and gradient belong to the codes that are handed out
-        # On the sphere the gradient goes through the projection, which leaves its tangent part. In the ball it does not: a code on the
-        # surface would never find its way in. The step is projected in both.
+        self._codes_before = tf.identity(codes)  # read once, so that loss, gradient and returned codes belong together
+        # On the sphere, the gradient is taken through the projection, which keeps its tangential part. In the ball, it is taken with
+        # respect to the projected code, because a code on the surface would otherwise have no radial gradient and could never move
+        # inside. The step itself is projected in both cases.
         entry = "codes" if model.config.projection == "sphere" else "projected"
         decoded = tf.import_graph_def(model.frozen_graph(), {entry: self._codes_before}, ["images:0"], name="frozen")[0]
         counted = 3 * tf.reduce_sum(self._mask, axis=(1, 2, 3))
@@ -189,7 +200,7 @@ class _Search:
         self._initialize = v1.global_variables_initializer()
 
     def run(self, images: np.ndarray, mask: np.ndarray, starts: np.ndarray, steps: int, rate: float) -> tuple[np.ndarray, ...]:
-        """Best codes (n, d), their errors, whether they converged, their starts, and the errors (steps + 1, starts, n) on the way."""
+        """Return the best codes (n, d), errors (n,), convergence (n,), best starts (n,), and losses (steps + 1, starts, n)."""
         num_starts, number, _ = starts.shape
         feed = {self._images: np.concatenate([images] * num_starts), self._mask: np.concatenate([mask] * num_starts)[..., None]}
         self._session.run(self._initialize)
@@ -208,17 +219,17 @@ class _Search:
         return best.reshape(starts.shape)[chosen], lowest[chosen], converged[chosen], winner, losses.reshape(steps + 1, num_starts, number)
 
     def _has_converged(self, codes: np.ndarray, errors: np.ndarray, feed: dict) -> np.ndarray:
-        """Whether a small step along the gradient, projected, would gain a negligible part of the error, to first order."""
+        """Return whether a small projected step down the gradient would, to first order, hardly reduce the error."""
         gradient = self._session.run(self._gradient, {**feed, self._codes_before: codes})
         length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
-        moved = self._model.project(codes - PROBING_STEP * gradient / length)
-        return -np.sum(gradient * (moved - codes), axis=1) <= GAIN_LEFT * np.maximum(errors, SMALL_ERROR)
+        moved = self._model.project(codes - TRIAL_STEP * gradient / length)
+        return -np.sum(gradient * (moved - codes), axis=1) <= CONVERGED_GAIN * np.maximum(errors, MIN_ERROR)
 
 
 def _squared_deviation(model: TrainedModel, codes: tf.Tensor) -> tf.Tensor:
-    """(n,): squared Mahalanobis distance of codes (n, d) from the learned ones, over d."""
+    """Return the squared Mahalanobis distance (n,) of codes (n, d) from the learned codes, divided by d."""
     found = principal_directions(model.codes, model.config.num_dims)
-    # The directions in which the learned codes hardly vary are left some room: the inverse of almost nothing would rule everything.
+    # Limit the scales from below, because directions in which the learned codes hardly vary would otherwise dominate the distance.
     scales = np.maximum(found.scales, 0.1 * found.scales.mean())
     deviations = tf.matmul(codes - found.mean, (found.directions / scales[:, None]).T)
     return tf.reduce_mean(tf.square(deviations), axis=1)
@@ -227,7 +238,7 @@ def _squared_deviation(model: TrainedModel, codes: tf.Tensor) -> tf.Tensor:
 def _starting_codes(
     model: TrainedModel, images: np.ndarray, regression: CodeRegression | None, mask: np.ndarray, restarts: int, seed: int
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the starts, and projected codes (starts, n, d)."""
+    """Return the names of the starts and the projected codes (starts, n, d)."""
     shape = len(images), model.config.num_dims
     fixed = {} if regression is None else {"regression": regression.predict(images, mask)}
     fixed["mean"] = np.broadcast_to(model.project(model.codes.mean(axis=0, keepdims=True)), shape)
@@ -237,11 +248,11 @@ def _starting_codes(
     if not num_random:
         return names, np.stack(list(fixed.values()))
     drawn = fit_diagonal_gaussian(model.codes, model.config.projection).sample(num_random * len(images), seed)
-    # By image first: the starts of an image do not depend on how many images there are.
+    # The codes are drawn image by image, so the starts of an image do not depend on the number of images.
     return names, np.concatenate([np.stack(list(fixed.values())), drawn.reshape(len(images), num_random, -1).swapaxes(0, 1)])
 
 
-def _checked_images(model: TrainedModel, images: np.ndarray) -> np.ndarray:
+def _check_images(model: TrainedModel, images: np.ndarray) -> np.ndarray:
     size = model.config.image_size
     if images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise ValueError(f"images have shape {images.shape}; this model draws (n, {size}, {size}, 3); read_images crops and resizes files")
@@ -250,16 +261,16 @@ def _checked_images(model: TrainedModel, images: np.ndarray) -> np.ndarray:
     return to_floats(images)
 
 
-def _as_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """(n, height, width, 1) float32."""
+def _expand_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Broadcast a mask to the images: (n, height, width, 1) float32."""
     return np.broadcast_to(mask, images.shape[:3]).astype(np.float32)[..., None]
 
 
-def _checked_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
+def _check_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     if mask.shape not in ((height, width), images.shape[:3]):
         raise ValueError(f"mask has shape {mask.shape}; it must be ({height}, {width}) or {images.shape[:3]}")
-    mask = _as_mask(mask, images)[..., 0]
+    mask = _expand_mask(mask, images)[..., 0]
     if not np.isin(mask, (0, 1)).all() or not mask.any(axis=(1, 2)).all():
         raise ValueError("mask must be 1 where a pixel counts and 0 elsewhere, and show at least one pixel of each image")
     return mask
@@ -269,10 +280,17 @@ HALVES = ("left", "right", "top", "bottom")
 
 
 def half_mask(size: int, hidden: str) -> np.ndarray:
-    """A mask (size, size) that hides half of an image: ``"left"``, ``"right"``, ``"top"`` or ``"bottom"``.
+    """Return a mask that hides half of an image.
+
+    Args:
+        size: pixels a side.
+        hidden: the hidden half, ``"left"``, ``"right"``, ``"top"`` or ``"bottom"``.
+
+    Returns:
+        (size, size) float32, 0 where a pixel is hidden and 1 elsewhere.
 
     Raises:
-        ValueError: another word.
+        ValueError: ``hidden`` is none of these.
 
     Example:
         >>> half_mask(4, "left")[0].tolist()
@@ -287,19 +305,32 @@ def half_mask(size: int, hidden: str) -> np.ndarray:
 
 
 def inpaint(model: TrainedModel, images: np.ndarray, encoding: Encoding, mask: np.ndarray) -> np.ndarray:
-    """The known pixels of images, and elsewhere what the decoder makes of their codes: (n, size, size, 3) float32 in [-1, 1]."""
-    images = _checked_images(model, images)
-    return np.where(_as_mask(_checked_mask(mask, images), images) > 0, images, model.decode(encoding.codes))
+    """Fill the hidden pixels of images from the decoded images.
+
+    Args:
+        model: the trained model.
+        images: (n, size, size, 3), uint8 or float in [-1, 1].
+        encoding: the result of `encode` for these images and this mask.
+        mask: (size, size) or (n, size, size), 1 where a pixel is known and 0 where it is hidden.
+
+    Returns:
+        (n, size, size, 3) float32 in [-1, 1], unchanged where the mask is 1.
+
+    Raises:
+        ValueError: the images or the mask have a wrong shape.
+    """
+    images = _check_images(model, images)
+    return np.where(_expand_mask(_check_mask(mask, images), images) > 0, images, model.decode(encoding.codes))
 
 
 class UnseenImages(NamedTuple):
-    """Image files as a model sees them.
+    """Image files, read, cropped and resized for a model.
 
     Attributes:
-        images: (n, size, size, 3) uint8, of the files that could be read.
-        filenames: the n files.
-        problems: a line for each file that could not be read.
-        resized: a line for each file that was cropped or resized.
+        images: (n, size, size, 3) uint8, the images of the files that could be read.
+        filenames: names of these n files.
+        problems: a message for each file that could not be read.
+        resized: a message for each file that was cropped or resized.
     """
 
     images: np.ndarray
@@ -309,14 +340,17 @@ class UnseenImages(NamedTuple):
 
 
 def read_images(filenames: Sequence[str | Path], config: TrainConfig) -> UnseenImages:
-    """Read image files of any kind and size, cropped and resized as in training; those that cannot be read are named and left out.
+    """Read image files of any format and size, and crop and resize them as in training. Report and skip files that cannot be read.
 
     Args:
-        filenames: at least one.
+        filenames: at least one file.
         config: the settings of the run.
 
+    Returns:
+        `UnseenImages`.
+
     Raises:
-        ValueError: no file is given, or none can be read.
+        ValueError: no file is given, or no file can be read.
     """
     filenames = [str(filename) for filename in filenames]
     if not filenames:

@@ -1,4 +1,4 @@
-"""Taking a trained decoder elsewhere: a SavedModel for plain TensorFlow, and one file of arrays."""
+"""Export a trained decoder: as a SavedModel for plain TensorFlow, or as one file of arrays."""
 
 import json
 import os
@@ -22,20 +22,20 @@ SIGNATURE = "decode"
 def export_saved_model(model: TrainedModel, folder: str | Path, force: bool = False) -> Path:
     """Write the decoder as a SavedModel, which plain TensorFlow 2 loads without this library.
 
-    Its signature ``"decode"`` takes ``codes`` (n, d) float32, projects them as in training, and returns ``images``
-    (n, size, size, 3) in [-1, 1].
+    The signature ``"decode"`` takes ``codes`` (n, d) float32, projects them as in training, and returns ``images``
+    (n, size, size, 3) float32 in [-1, 1].
 
     Args:
         model: from `glo_lib.inference.load`.
-        folder: to be made.
-        force: replace an earlier SavedModel in that place; any other folder with something in it is never touched.
+        folder: the folder to write. Its parent must exist.
+        force: replace an existing SavedModel. A non-empty folder that is not a SavedModel is never replaced.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: the folder holds something already.
-        FileNotFoundError: the folder it shall be made in does not exist.
+        FileExistsError: the folder exists, and ``force`` does not allow to replace it.
+        FileNotFoundError: the parent folder does not exist.
 
     Example:
         ``tf.saved_model.load("decoder").signatures["decode"](codes=tf.random.normal([4, 64]))["images"]``
@@ -66,36 +66,42 @@ def _write_saved_model(model: TrainedModel, folder: str) -> None:
 
 
 def export_npz(model: TrainedModel, file: str | Path, force: bool = False) -> Path:
-    """Write settings, codes and the decoder's variables as one ``.npz`` file, which numpy opens without pickle.
+    """Write settings, codes and the decoder's variables to one ``.npz`` file, which numpy reads without pickle.
 
-    Its entries: ``config`` (JSON), ``weights`` (``"raw"`` or ``"averaged"``), ``codes`` (N, d), and each variable under its name.
+    The entries are ``config`` (JSON), ``weights`` (``"raw"`` or ``"averaged"``), ``codes`` (N, d), and each variable under its name.
 
     Args:
         model: from `glo_lib.inference.load`.
-        file: name that ends with ``.npz``.
-        force: replace a file of that name.
+        file: the file to write. Its name ends with ``.npz``.
+        force: replace an existing file.
+
+    Returns:
+        The file.
 
     Raises:
-        FileExistsError: the file exists.
-        FileNotFoundError: its folder does not exist.
+        FileExistsError: the file exists, and ``force`` is not set.
+        FileNotFoundError: the folder of the file does not exist.
         ValueError: the name does not end with ``.npz``.
+
+    Example:
+        ``load_npz(export_npz(model, "decoder.npz")).decode(codes)``
     """
     file = Path(file)
     if file.suffix != ".npz":
         raise ValueError(f"{str(file)!r} does not end with .npz")
     check_free(file, force)
     with replacing(file, several_writers=True) as partial, open(partial, "wb") as opened:
-        config = json.dumps({**model.config.as_dict(), "run_dir": "", "data_dir": ""})  # an exported file tells nobody's folders
+        config = json.dumps({**model.config.as_dict(), "run_dir": "", "data_dir": ""})  # do not publish the reader's folders
         np.savez_compressed(opened, config=config, weights=model.weights, codes=model.codes, **model.variables)
     return file
 
 
 def load_npz(file: str | Path) -> TrainedModel:
-    """The model that `export_npz` wrote.
+    """Load a model from a file that `export_npz` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a file of `export_npz`.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file was not written by `export_npz`.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"{str(file)!r} is not there; give a file that export_npz wrote")
@@ -111,11 +117,11 @@ def load_npz(file: str | Path) -> TrainedModel:
 
 
 def check_free(path: str | Path, force: bool = False) -> None:
-    """See that a file or folder can be made here, before anything is computed.
+    """Check that a file or folder can be written, before anything is computed.
 
     Raises:
-        FileExistsError: there is one already, and ``force`` is not set.
-        FileNotFoundError: the folder it shall be in does not exist.
+        FileExistsError: the path exists, and ``force`` is not set.
+        FileNotFoundError: the parent folder does not exist.
     """
     path = Path(path)
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""Ways from one latent code to another, and how long and how even they are in images."""
+"""Interpolate between latent codes, and measure how long and how even a path of decoded images is."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,25 @@ PATHS = ("linear", "great_circle", "ball")
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, num_steps: int, path: str = "great_circle") -> np.ndarray:
-    """Codes from one to another, both ends included.
+    """Interpolate between two codes, both ends included.
 
     Args:
         start: (d,) code.
         end: (d,) code.
-        num_steps: points, at least 2.
-        path: ``"linear"``, the straight line (projected when decoded, as in the post); ``"great_circle"``, the shortest way on the
-            sphere at even speed (Shoemake, 1985); ends of different norm are joined with a norm that changes evenly. ``"ball"``: the ends
-            are moved into the unit ball, if they are outside, and joined by a straight line: the ball is convex, so nothing on the way
-            has to be projected.
+        num_steps: number of points, at least 2.
+        path: one of
+
+            - ``"linear"``: the straight line. Its points are projected when they are decoded, as in the post.
+            - ``"great_circle"``: the shortest path on the sphere, with equal steps (spherical linear interpolation; Shoemake, 1985). If
+              the norms of the ends differ, the norm is interpolated linearly.
+            - ``"ball"``: the straight line in the unit ball. Ends outside of the ball are projected first. The ball is convex, so no
+              other point has to be projected.
 
     Returns:
         (num_steps, d).
 
     Raises:
-        ValueError: fewer than two points, an unknown path, or opposite ends, between which there is no shortest way.
+        ValueError: fewer than two points, an unknown path, or opposite ends on a great circle, between which no path is shortest.
 
     Example:
         >>> interpolate(np.array([1.0, 0.0]), np.array([0.0, 1.0]), num_steps=3).round(3).tolist()
@@ -45,7 +48,7 @@ def _great_circle(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.n
     norms = np.linalg.norm(start), np.linalg.norm(end)
     cosine = float(np.clip(start @ end / max(norms[0] * norms[1], 1e-12), -1, 1))
     angle = np.arccos(cosine)
-    if angle < 1e-4:  # so close that the line and the circle are the same to float32
+    if angle < 1e-4:  # so close that the line and the circle are equal in float32
         return (1 - share) * start + share * end
     if np.pi - angle < 1e-4:
         raise ValueError("start and end are opposite: every great circle through them is a shortest way; give another end")
@@ -54,12 +57,12 @@ def _great_circle(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.n
 
 
 class PathMeasure(NamedTuple):
-    """How a row of images goes from the first to the last. Distances are root mean squared differences of pixels, in units of [-1, 1].
+    """Measures of a path of images. The distance of two images is the root mean squared difference of their pixels, in units of [-1, 1].
 
     Attributes:
-        length: sum of the distances between neighbours.
-        detour: length over the distance of the ends; 1 is a plain cross-fade.
-        unevenness: standard deviation of the steps over their mean; 0 is an even walk.
+        length: sum of the distances between consecutive images.
+        detour: length divided by the distance of the two ends; 1 for a linear cross-fade.
+        unevenness: standard deviation of the steps divided by their mean; 0 for equal steps.
     """
 
     length: float
@@ -68,10 +71,10 @@ class PathMeasure(NamedTuple):
 
 
 def measure_path(images: np.ndarray) -> PathMeasure:
-    """Length, detour and unevenness of a path in image space.
+    """Measure the length, detour and unevenness of a path in image space.
 
     Args:
-        images: (num_steps, ...) float in [-1, 1], at least two.
+        images: (num_steps, ...) float in [-1, 1], at least two images.
 
     Raises:
         ValueError: fewer than two images.

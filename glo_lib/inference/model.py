@@ -1,4 +1,4 @@
-"""A trained decoder and its latent codes, from a run folder alone or from one exported file."""
+"""Load a trained decoder and its latent codes from a run folder or from an exported file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
 from glo_lib.graph.layers import conv2d_transpose
 from glo_lib.images.pixels import slices
-from glo_lib.inference.variables import Fill, damaged, from_checkpoint
+from glo_lib.inference.variables import Fill, from_checkpoint, unreadable_checkpoint
 from glo_lib.projection import get_projection, project_array
 from glo_lib.runs.checkpoints import check_fits
 from glo_lib.runs.folder import read_codes
@@ -17,22 +17,22 @@ from glo_lib.runs.run import Run, read_run
 
 v1 = tf.compat.v1
 SCOPE = "decoder"
-DECODED_AT_ONCE = 256  # images of 64 pixels; of larger ones fewer, so that the decoder's maps take as much memory
+IMAGES_PER_BATCH = 256  # for images of 64 pixels; fewer for larger images, so that the feature maps take the same memory
 GRADIENT_ATTRIBUTE = "_gradient_op_type"
 
 
 class TrainedModel:
-    """A trained decoder and its latent codes, ready for use; made by `load` or by `glo_lib.inference.export.load_npz`.
+    """A trained decoder and its latent codes. Use `load` or `glo_lib.inference.export.load_npz` to make one.
 
     Args:
         config: the settings of the run.
-        codes: (N, d); they are projected.
-        fill: gives the decoder's variables their values, see `glo_lib.inference.variables`.
+        codes: (N, d), not necessarily projected.
+        fill: sets the values of the decoder's variables, see `glo_lib.inference.variables`.
 
     Attributes:
         config: the settings of the run.
-        codes: (N, d) float32, projected; row i belongs to image i.
-        weights: which weights decode, ``"averaged"`` or ``"raw"``.
+        codes: (N, d) float32, projected. Row i belongs to image i.
+        weights: ``"averaged"`` if the variables are moving averages of the weights, ``"raw"`` if they are the weights themselves.
     """
 
     def __init__(self, config: TrainConfig, codes: np.ndarray, fill: Fill):
@@ -49,7 +49,7 @@ class TrainedModel:
 
     @property
     def variables(self) -> dict[str, np.ndarray]:
-        """Values of the decoder's variables, by name."""
+        """The values of the decoder's variables, by name."""
         names = [variable.op.name for variable in self._variables]
         return dict(zip(names, self._session.run(self._variables), strict=True))
 
@@ -58,33 +58,34 @@ class TrainedModel:
 
         Args:
             codes: (n, d).
-            project: project the codes as in training. Without it the decoder can be asked for points that training never showed it.
+            project: project the codes as in training. Without projection the decoder can be evaluated at points that do not occur in
+                training.
 
         Returns:
             (n, size, size, 3) float32 in [-1, 1].
 
         Raises:
-            ValueError: codes of another width.
+            ValueError: the codes have another shape.
         """
         if codes.ndim != 2 or codes.shape[1] != self.config.num_dims:
             raise ValueError(f"codes have shape {codes.shape}; this model decodes (n, {self.config.num_dims})")
         size = self.config.image_size
         images = np.empty((len(codes), size, size, 3), np.float32)
         fed = self._latent_z if project else self._projected
-        for rows in slices(len(codes), max(1, DECODED_AT_ONCE * 64**2 // size**2)):
+        for rows in slices(len(codes), max(1, IMAGES_PER_BATCH * 64**2 // size**2)):
             images[rows] = self._session.run(self._images, {fed: codes[rows]})
         return images
 
     def project(self, codes: np.ndarray) -> np.ndarray:
-        """Project codes (n, d) as this model was trained: onto the sphere, or into the ball."""
+        """Project codes (n, d) as in the training of this model: onto the sphere, or into the ball."""
         return project_array(codes, self.config.projection)
 
     def frozen_graph(self) -> v1.GraphDef:
-        """Return the way from codes to images as a graph without variables: their values are constants in it.
+        """Return the decoder as a graph in which the values of the variables are constants.
 
-        The operations ``codes`` (a placeholder) and ``images`` are its ends; ``projected`` lies between them. Import it with
-        ``tf.import_graph_def`` wherever the decoder is needed but must not learn. Its gradients are TensorFlow's own, because a gradient
-        of ours would refer to tensors of this model's graph.
+        The input is the placeholder ``codes`` and the output is ``images``. The operation ``projected`` holds the projected codes. Import
+        the graph with ``tf.import_graph_def`` where the decoder is needed but must not be trained. The graph uses TensorFlow's own
+        gradients, because the custom gradients of this library refer to tensors of the graph of this model.
         """
         with self._session.graph.as_default() as graph:
             frozen = v1.graph_util.convert_variables_to_constants(self._session, graph.as_graph_def(), ["images"])
@@ -94,19 +95,19 @@ class TrainedModel:
 
 
 def load(run: str | Path | Run) -> TrainedModel:
-    """Load the model of a run, on whatever devices this machine has.
+    """Load the trained model of a run, on any devices.
 
     Args:
-        run: folder that `glo_lib.training.train` has filled, or what `glo_lib.runs.run.read_run` made of it.
+        run: folder of a run of `glo_lib.training.train`, or the result of `glo_lib.runs.run.read_run` for it.
 
     Returns:
-        `TrainedModel`; after training with several towers it decodes with the average of the weights. The codes of a VAE are its
-        encoder's means.
+        `TrainedModel`. After training with several towers it uses the moving averages of the weights. The codes of a VAE are the means of
+        its encoder.
 
     Raises:
-        FileNotFoundError: the folder holds no run, no checkpoint, or a VAE whose images have not been encoded (``codes.npy``).
-        ValueError: a damaged ``config.json``; no checkpoint that can be used, or one of another model. (If only the newest checkpoint is
-            damaged, a warning names it, and the one before is loaded.)
+        FileNotFoundError: the folder contains no run, or no checkpoint, or a VAE whose images have not been encoded (no ``codes.npy``).
+        ValueError: ``config.json`` is damaged, no checkpoint can be used, or the checkpoint belongs to another model. (If only the newest
+            checkpoint is damaged, the checkpoint before it is loaded, with a warning.)
 
     Example:
         ``load(result.run_dir).decode(codes)``
@@ -117,25 +118,31 @@ def load(run: str | Path | Run) -> TrainedModel:
 
 
 def load_stored_codes(run: str | Path | Run) -> np.ndarray:
-    """Load the table of codes (N, d) as the newest checkpoint of a run stores it, before projection.
+    """Load the table of codes of a run as its newest checkpoint stores it, before projection.
+
+    Args:
+        run: folder of a GLO run, or the result of `glo_lib.runs.run.read_run` for it.
+
+    Returns:
+        (N, d) float32.
 
     Raises:
-        FileNotFoundError: the folder holds no run, or no checkpoint.
-        ValueError: a damaged checkpoint.
+        FileNotFoundError: the folder contains no run, or no checkpoint.
+        ValueError: the checkpoint is damaged, or holds no codes of this width.
     """
     run = run if isinstance(run, Run) else read_run(run)
     check_fits(run.checkpoint, {"codes": (None, run.config.num_dims)})
     try:
         return tf.train.load_checkpoint(run.checkpoint).get_tensor("codes")
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise damaged(run.checkpoint, error) from None
+        raise unreadable_checkpoint(run.checkpoint, error) from None
 
 
 def check_one_code_per_image(codes: np.ndarray, images: np.ndarray) -> None:
-    """Check that there are as many images as codes: row i of the codes must belong to image i.
+    """Check that there are as many images as codes, because row i of the codes belongs to image i.
 
     Raises:
-        ValueError: their numbers differ.
+        ValueError: the numbers differ.
     """
     if len(codes) != len(images):
         raise ValueError(

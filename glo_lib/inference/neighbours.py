@@ -1,8 +1,9 @@
-"""Exact nearest neighbours among all training images, all codes or all features, without holding them in memory.
+"""Find exact nearest neighbours among all training images, codes or features, without loading them all into memory.
 
-Exact means: the neighbours, and their order, are those of distances computed in float64. Matrix products over blocks of rows, in float32,
-find every row that could be among the nearest when their rounding is allowed for; only those few are compared again in float64. A library
-for approximate search would be faster and could miss a copied training image, and scikit-learn's exact search needs all rows in memory.
+"Exact" means that the neighbours and their order are those of distances computed in float64. The search has two steps. Matrix products in
+float32 over blocks of rows find every row that may be among the nearest, given a bound on the rounding error. Then only these candidates
+are compared in float64. A library for approximate search would be faster but could miss a copied training image, and the exact search of
+scikit-learn needs all rows in memory.
 """
 
 import mmap
@@ -11,13 +12,13 @@ import numpy as np
 
 from glo_lib.images.pixels import flat_blocks, slices, to_floats
 
-BLOCK_BYTES = 8 * 2**20  # float32 rows held at once: few enough for the processor's caches
-QUERY_BYTES = 256 * 2**20  # float32 queries held at once; more queries cost another pass over the rows
-EXACT_ROWS = 64  # rows whose distances are computed in float64 at once
+BLOCK_BYTES = 8 * 2**20  # float32 rows held at once, few enough for the caches of the processor
+QUERY_BYTES = 256 * 2**20  # float32 queries held at once; each further block of queries takes another pass over the rows
+FLOAT64_ROWS = 64  # candidates that are compared in float64 at once
 
 
 def nearest_neighbours(queries: np.ndarray, images: np.ndarray, num_neighbours: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Find the training images nearest to each query, by mean squared difference of pixels, among all images.
+    """Find the training images nearest to each query, by the mean squared difference of pixels.
 
     Args:
         queries: (n, height, width, channels), uint8 or float in [-1, 1].
@@ -25,10 +26,10 @@ def nearest_neighbours(queries: np.ndarray, images: np.ndarray, num_neighbours: 
         num_neighbours: k.
 
     Returns:
-        Indices (n, k), nearest first (of equal ones the first), and mean squared differences (n, k).
+        Indices (n, k), nearest first (equally near images in the order of their indices), and mean squared differences (n, k) float64.
 
     Raises:
-        ValueError: no queries, sizes that differ, or more neighbours than images.
+        ValueError: there are no queries, the shapes of queries and images differ, or k is not between 1 and N.
 
     Example:
         >>> images = np.array([0, 255, 100], np.uint8).reshape(3, 1, 1, 1)
@@ -40,7 +41,7 @@ def nearest_neighbours(queries: np.ndarray, images: np.ndarray, num_neighbours: 
 
 
 def nearest_codes(queries: np.ndarray, codes: np.ndarray, num_neighbours: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Find the codes nearest to each query code; on the sphere the order is that of the angles.
+    """Find the codes nearest to each query, by Euclidean distance. On the sphere this is the order of the angles.
 
     Args:
         queries: (n, d) codes, projected.
@@ -48,7 +49,7 @@ def nearest_codes(queries: np.ndarray, codes: np.ndarray, num_neighbours: int = 
         num_neighbours: k.
 
     Returns:
-        Indices (n, k), nearest first, and Euclidean distances (n, k).
+        Indices (n, k), nearest first, and Euclidean distances (n, k) float64.
 
     Raises:
         ValueError: as for `nearest_neighbours`.
@@ -65,19 +66,20 @@ def nearest_codes(queries: np.ndarray, codes: np.ndarray, num_neighbours: int = 
 def nearest_rows(
     queries: np.ndarray, rows: np.ndarray, num_neighbours: int = 1, among_themselves: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the rows nearest to each query: the search behind `nearest_neighbours`, `nearest_codes` and the metrics.
+    """Find the rows nearest to each query. `nearest_neighbours`, `nearest_codes` and the metrics use this search.
 
     Args:
-        queries: (n, ...), uint8 or float.
-        rows: (N, ...) of the same shape behind the first axis; an array, a memory map or `glo_lib.images.store.StoredImages`.
+        queries: (n, ...), uint8 or float. uint8 values are mapped to [-1, 1].
+        rows: (N, ...), with the same shape as the queries except for the first axis; an array, a memory map or
+            `glo_lib.images.store.StoredImages`.
         num_neighbours: k.
-        among_themselves: queries and rows are the same, and a row is no neighbour of itself.
+        among_themselves: queries and rows are the same array, and a row is not a neighbour of itself.
 
     Returns:
-        Indices (n, k), nearest first (of equally near ones the first), and squared Euclidean distances (n, k), float64.
+        Indices (n, k), nearest first (equally near rows in the order of their indices), and squared Euclidean distances (n, k) float64.
 
     Raises:
-        ValueError: no queries, shapes that differ, or more neighbours than rows.
+        ValueError: there are no queries, the shapes differ, or k is larger than the number of rows that can be neighbours.
 
     Example:
         >>> points = np.array([[0.0], [1.0], [5.0]])
@@ -98,12 +100,12 @@ def nearest_rows(
         some = np.asarray(queries[part]).reshape(part.stop - part.start, entries)
         excluded = np.arange(part.start, part.stop) if among_themselves else np.full(len(some), -1)
         candidates = _candidates(to_floats(some), rows, num_neighbours, excluded)
-        found += [_nearest_exactly(query, rows, numbers, num_neighbours) for query, numbers in zip(some, candidates, strict=True)]
+        found += [_nearest_in_float64(query, rows, numbers, num_neighbours) for query, numbers in zip(some, candidates, strict=True)]
     return np.stack([index for index, _ in found]), np.stack([distance for _, distance in found])
 
 
 def _candidates(queries: np.ndarray, rows: np.ndarray, num_neighbours: int, excluded: np.ndarray) -> list[np.ndarray]:
-    """For each query the numbers of the rows that may be among the nearest: their float32 distance is within rounding of the k-th."""
+    """For each query, return the indices of the rows whose float32 distance is, within rounding, at most that of the k-th nearest row."""
     query_norms = np.square(queries, dtype=np.float64).sum(1)
     lists = [_Shortlist(num_neighbours) for _ in queries]
     largest, first = 0.0, 0
@@ -114,31 +116,32 @@ def _candidates(queries: np.ndarray, rows: np.ndarray, num_neighbours: int, excl
         here = np.flatnonzero((excluded >= first) & (excluded < first + len(block)))
         distances[here, excluded[here] - first] = np.inf
         for shortlist, row, query_norm in zip(lists, distances, query_norms, strict=True):
-            shortlist.add(first, row, _rounding(query_norm, largest, queries.shape[1]))
+            shortlist.add(first, row, _rounding_bound(query_norm, largest, queries.shape[1]))
         first += len(block)
         _release_pages(rows)
     return [shortlist.rows for shortlist in lists]
 
 
-def _rounding(query_norm: float, largest: float, entries: int) -> float:
-    """How far a float32 distance can be off: D u |q| |x| bounds a product of D terms (Higham, 2002, section 3.1); |x|^2 adds its own.
+def _rounding_bound(query_norm: float, largest: float, entries: int) -> float:
+    """Bound the rounding error of a squared distance |q|^2 - 2 q.x + |x|^2 in float32.
 
-    The twelve terms more than D allow for the conversion of both to float32.
+    The error of a product of D terms is at most D u |q| |x|, where u is the unit roundoff (Higham, 2002, section 3.1), and that of |x|^2 is
+    at most D u |x|^2. Twelve terms are added to D to allow for the conversion of both vectors to float32.
     """
     return (entries + 12) * 2.0**-24 * (2 * np.sqrt(query_norm * largest) + largest)
 
 
 class _Shortlist:
-    """Rows that may still be among the nearest to one query."""
+    """The rows that may still be among the nearest to one query."""
 
     def __init__(self, num_neighbours: int):
         self.rows, self._distances = np.zeros(0, np.int64), np.zeros(0)
         self._num_neighbours = num_neighbours
 
     def add(self, first: int, distances: np.ndarray, rounding: float) -> None:
-        """Add the rows ``first``, ``first + 1``, ...; drop every row further than the k-th by more than twice the rounding."""
+        """Add the rows ``first``, ``first + 1``, ...; drop rows whose distance exceeds the k-th by more than twice the rounding bound."""
         near = np.isfinite(distances)
-        if len(self.rows) >= self._num_neighbours:  # most rows of a block are too far at once
+        if len(self.rows) >= self._num_neighbours:  # this alone excludes most rows of a block
             near &= distances <= np.partition(self._distances, self._num_neighbours - 1)[self._num_neighbours - 1] + 2 * rounding
         rows = np.append(self.rows, first + np.flatnonzero(near))
         distances = np.append(self._distances, distances[near])
@@ -148,10 +151,10 @@ class _Shortlist:
         self.rows, self._distances = rows, distances
 
 
-def _nearest_exactly(query: np.ndarray, rows: np.ndarray, numbers: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the rows with these numbers the nearest, and their squared distances, in float64."""
+def _nearest_in_float64(query: np.ndarray, rows: np.ndarray, numbers: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest of the numbered rows and their squared distances, computed in float64."""
     query, squared = to_floats(query, np.float64), []
-    for part in slices(len(numbers), EXACT_ROWS):
+    for part in slices(len(numbers), FLOAT64_ROWS):
         values = to_floats(rows[numbers[part]], np.float64)
         squared.append(np.square(values.reshape(len(values), -1) - query).sum(axis=1))
     distances = np.concatenate(squared)
@@ -160,7 +163,7 @@ def _nearest_exactly(query: np.ndarray, rows: np.ndarray, numbers: np.ndarray, n
 
 
 def _release_pages(rows: np.ndarray) -> None:
-    """Release the pages of a memory-mapped file, which otherwise count as this program's memory until the whole file does."""
+    """Release the pages of a memory-mapped file that have been read, because they count as memory of this process otherwise."""
     file = getattr(rows, "base", None)
     if isinstance(file, mmap.mmap) and getattr(rows, "mode", "") == "r" and hasattr(file, "madvise"):
         file.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""A picture with a slider, as one piece of HTML that needs no network, no library and no kernel."""
+"""Show images with a slider, as HTML that needs no network, no library and no running kernel."""
 
 import base64
 import html
@@ -11,9 +11,9 @@ from PIL import Image
 
 from glo_lib.images.pixels import to_bytes
 
-MOST_FRAMES = 200
-# Shows the frame whose number the slider has, and writes its caption. Everything it needs is inside the figure it stands in.
-ON_INPUT = (
+MAX_FRAMES = 200
+# Show the frame with the number of the slider, and its caption. The script refers only to elements of its own figure.
+SHOW_FRAME_SCRIPT = (
     "const f=this.closest('figure');"
     "f.querySelectorAll('img').forEach((m,i)=>m.style.display=i==this.value?'block':'none');"
     "const c=f.querySelectorAll('img')[this.value].dataset.caption;"
@@ -22,7 +22,7 @@ ON_INPUT = (
 
 
 class Slider(NamedTuple):
-    """HTML of a picture with a slider; a notebook shows it as such."""
+    """The HTML of an image with a slider, which a notebook displays."""
 
     html: str
 
@@ -34,26 +34,26 @@ class Slider(NamedTuple):
 
 
 def slider(frames: np.ndarray, label: str, alt: str, captions: Sequence[str] = (), quality: int = 85, scale: int = 1) -> Slider:
-    """A picture with a slider below it, which moves through the frames; it begins in the middle.
+    """Show one of several frames, with a slider below that selects the frame. The middle frame is shown first.
 
     Args:
-        frames: (n, height, width, 3) float in [-1, 1] or uint8; at most 200.
-        label: what the slider does, for the reader and for a screen reader.
-        alt: what the picture shows; the caption of the frame is added to it.
-        captions: n words, one for each frame; default: "1 of n" and so on.
-        quality: of the JPEG files inside, 1 to 95.
-        scale: pixels on the page for each pixel of the frames.
+        frames: (n, height, width, 3) float in [-1, 1] or uint8, at most 200 frames.
+        label: label of the slider, also for screen readers.
+        alt: alternative text of the images. The caption of each frame is appended.
+        captions: n captions, one for each frame. Default: "1 of n", "2 of n", ...
+        quality: quality of the embedded JPEG files, 1 to 95.
+        scale: pixels of the page for each pixel of a frame, where the page is wide enough.
 
     Raises:
-        ValueError: no or too many frames, captions that are not one per frame, or no label or alternative text.
+        ValueError: there are no frames or too many, the number of captions differs from that of frames, or a text is empty.
 
     Example:
         >>> slider(np.zeros((3, 8, 8, 3)), "brightness", "a black square")
         Slider of 3 frames
     """
     captions = list(captions) or [f"{number} of {len(frames)}" for number in range(1, len(frames) + 1)]
-    if not 1 <= len(frames) <= MOST_FRAMES:
-        raise ValueError(f"there are {len(frames)} frames; give 1 to {MOST_FRAMES}")
+    if not 1 <= len(frames) <= MAX_FRAMES:
+        raise ValueError(f"there are {len(frames)} frames; give 1 to {MAX_FRAMES}")
     if len(captions) != len(frames):
         raise ValueError(f"there are {len(captions)} captions for {len(frames)} frames; give one for each")
     if not label.strip() or not alt.strip():
@@ -66,9 +66,9 @@ def slider(frames: np.ndarray, label: str, alt: str, captions: Sequence[str] = (
     )
     control = (
         f'<input type="range" min="0" max="{len(frames) - 1}" value="{middle}" step="1" aria-valuetext="{html.escape(captions[middle])}" '
-        f'style="width:100%;max-width:{width}px;display:block" oninput="{html.escape(ON_INPUT)}">'
+        f'style="width:100%;max-width:{width}px;display:block" oninput="{html.escape(SHOW_FRAME_SCRIPT)}">'
     )
-    # Its own colours: it reads alike in light and dark pages.
+    # Set the colours, so that the figure looks the same on light and dark pages.
     return Slider(
         f'<figure style="background:white;color:black;padding:8px;margin:0 0 8px 0">{pictures}'
         f"<label>{html.escape(label)}{control}</label><output>{html.escape(captions[middle])}</output></figure>"
@@ -76,7 +76,7 @@ def slider(frames: np.ndarray, label: str, alt: str, captions: Sequence[str] = (
 
 
 def sliders(several: Sequence[Slider]) -> Slider:
-    """Pictures with sliders under each other."""
+    """Stack several images with sliders vertically."""
     return Slider("".join(part.html for part in several))
 
 

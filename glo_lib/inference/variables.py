@@ -1,7 +1,8 @@
-"""Where the variables of a trained graph get their values: from a run's checkpoint, or from arrays.
+"""Set the variables of a trained graph, from the checkpoint of a run or from arrays.
 
-A graph in inference mode is built first, with the variables that it needs. Then one of these functions fills them, the same for the decoder
-and the encoder. Runs with several towers keep an average of the weights beside them; where a checkpoint has it, it is used.
+First the graph is built in inference mode, with the variables that it needs. Then a function from this module sets their values. The
+decoder and the encoder use the same functions. Runs with several towers also store moving averages of the weights, which are used where the
+checkpoint contains them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,25 +13,25 @@ from glo_lib.graph.backend import tf
 from glo_lib.runs import checkpoints
 
 v1 = tf.compat.v1
-Fill = Callable[[v1.Session, Sequence[tf.Variable]], str]  # fills the variables, and returns which weights they are now
+Fill = Callable[[v1.Session, Sequence[tf.Variable]], str]  # sets the variables and returns "averaged" or "raw"
 
 
 def from_checkpoint(checkpoint: str) -> Fill:
-    """Values from a checkpoint: the averages of the weights where there are averages, else the weights themselves.
+    """Set variables from a checkpoint, to the moving averages of the weights if all are stored, otherwise to the weights themselves.
 
     Args:
         checkpoint: prefix of a complete checkpoint.
 
     Returns:
-        A function of a session and the variables of its graph, which returns ``"averaged"`` or ``"raw"``. It raises a `ValueError` for a
-        checkpoint of another model, or one that cannot be read.
+        A function of a session and the variables of its graph. It sets the variables and returns ``"averaged"`` or ``"raw"``. It raises a
+        `ValueError` if the checkpoint belongs to another model or cannot be read.
     """
 
     def fill(session: v1.Session, variables: Sequence[tf.Variable]) -> str:
         try:
             stored = {name for name, _ in tf.train.list_variables(checkpoint)}
         except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise damaged(checkpoint, error) from None
+            raise unreadable_checkpoint(checkpoint, error) from None
         averages = v1.train.ExponentialMovingAverage(0.0).variables_to_restore(variables)
         weights = "averaged" if averages.keys() <= stored else "raw"
         names = averages if weights == "averaged" else {variable.op.name: variable for variable in variables}
@@ -38,22 +39,22 @@ def from_checkpoint(checkpoint: str) -> Fill:
         try:
             v1.train.Saver(names).restore(session, checkpoint)
         except (tf.errors.OpError, ValueError) as error:
-            raise damaged(checkpoint, error) from None
+            raise unreadable_checkpoint(checkpoint, error) from None
         return weights
 
     return fill
 
 
 def from_arrays(values: Mapping[str, np.ndarray], weights: str = "raw") -> Fill:
-    """Values from arrays, such as those of an exported file.
+    """Set variables from arrays, such as those of an exported file.
 
     Args:
-        values: array of each variable, by the variable's name.
-        weights: which weights they are, ``"averaged"`` or ``"raw"``.
+        values: name of a variable -> its value. Other entries are ignored.
+        weights: ``"averaged"`` if the values are moving averages of the weights, otherwise ``"raw"``.
 
     Returns:
-        A function of a session and the variables of its graph, which returns ``weights``. It raises a `ValueError` for a variable without
-        an array, or an array of another shape.
+        A function of a session and the variables of its graph. It sets the variables and returns ``weights``. It raises a `ValueError` if
+        the array of a variable is missing or has another shape.
     """
 
     def fill(session: v1.Session, variables: Sequence[tf.Variable]) -> str:
@@ -68,6 +69,6 @@ def from_arrays(values: Mapping[str, np.ndarray], weights: str = "raw") -> Fill:
     return fill
 
 
-def damaged(checkpoint: str, error: Exception) -> ValueError:
-    """The error to raise for a checkpoint that TensorFlow cannot read."""
+def unreadable_checkpoint(checkpoint: str, error: Exception) -> ValueError:
+    """Return the error to raise for a checkpoint that TensorFlow cannot read."""
     return ValueError(f"checkpoint {checkpoint!r} cannot be read ({str(error).splitlines()[0]}); remove it to use the one before")

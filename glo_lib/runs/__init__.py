@@ -1,1 +1,1 @@
-"""What a run leaves in its folder, and how it is opened again: settings, checkpoints, history, codes."""
+"""The folder of a run and how it is opened: settings, checkpoints, history and codes."""

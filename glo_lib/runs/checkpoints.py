@@ -1,9 +1,9 @@
 """Checkpoints that are verified before they are used.
 
-TensorFlow writes a checkpoint as two files, ``model.ckpt-<step>.index`` and ``.data-00000-of-00001``. When both are written, a third
-file, ``.sums.json``, records their sizes and CRC-32 checksums. Before a checkpoint is used, its files are compared with these: a truncated
-or altered checkpoint is named in a warning, and the one before it is used. TensorFlow's own list of checkpoints, the file ``checkpoint``,
-may be older than the files, so it is written again from the checkpoints that passed.
+TensorFlow writes a checkpoint as two files, ``model.ckpt-<step>.index`` and ``model.ckpt-<step>.data-00000-of-00001``. After both have been
+written, a third file, ``model.ckpt-<step>.sums.json``, records their sizes and CRC-32 checksums. The files of a checkpoint are compared
+with this record before the checkpoint is used. If they were truncated or altered, a warning names the checkpoint, and the previous one is
+used. TensorFlow's own list of checkpoints, the file ``checkpoint``, may be out of date, so it is rewritten from the checkpoints that pass.
 """
 
 import errno
@@ -36,16 +36,19 @@ BLOCK_BYTES = 2**22
 
 
 def newest_checkpoint(folder: str | Path) -> str | None:
-    """Return the newest complete checkpoint of a folder; newer ones that are damaged are named in a warning.
+    """Return the newest complete checkpoint of a folder, and name newer ones that are damaged in a warning.
 
     Args:
         folder: run folder; nothing in it is changed.
 
     Returns:
-        Its prefix, as in ``run/model.ckpt-500``; None if there is no checkpoint yet.
+        The prefix of the checkpoint, such as ``run/model.ckpt-500``, or None if there is no checkpoint yet.
 
     Raises:
         ValueError: there are checkpoints, but none of them can be used.
+
+    Example:
+        ``newest_checkpoint("my_run")``
     """
     damaged: list[str] = []
     for prefix in _all_prefixes(folder):
@@ -59,39 +62,43 @@ def newest_checkpoint(folder: str | Path) -> str | None:
 
 
 def repair_checkpoints(folder: str | Path) -> str | None:
-    """Prepare a folder for training to continue: only complete checkpoints keep their names, and TensorFlow's list names these.
+    """Prepare a folder so that training can continue from its newest complete checkpoint.
 
-    Files that a killed process left half written or half removed are removed. A damaged checkpoint keeps its files under names that begin
-    with ``damaged-``; a warning names the damaged ones that are newer than the one used.
+    Partial files that a killed process left behind are deleted. The files of a damaged checkpoint are renamed so that their names begin
+    with ``damaged-``, and a warning names the damaged checkpoints that are newer than the one used. TensorFlow's list of checkpoints is
+    rewritten and names the complete ones only.
 
     Args:
         folder: run folder, locked by this process (see `glo_lib.runs.folder.lock_run_folder`).
 
     Returns:
-        The same as `newest_checkpoint`.
+        The prefix of the newest complete checkpoint, or None, as in `newest_checkpoint`.
 
     Raises:
-        ValueError: the same as `newest_checkpoint`; the folder is then left as it was.
+        ValueError: there are checkpoints, but none of them can be used; the folder is then left unchanged.
+
+    Example:
+        ``repair_checkpoints("my_run")``
     """
     folder = Path(folder)
     problems = {prefix: find_damage(prefix) for prefix in _all_prefixes(folder)}
-    whole = [prefix for prefix, problem in problems.items() if not problem]
-    newer = list(problems.values())[: list(problems).index(whole[0]) if whole else None]
+    complete = [prefix for prefix, problem in problems.items() if not problem]
+    newer = list(problems.values())[: list(problems).index(complete[0]) if complete else None]
     damaged = [problem for problem in newer if problem]
-    if not whole:
+    if not complete:
         _refuse_if_steps_would_be_lost(folder, damaged)
-    for prefix in problems.keys() - set(whole):
+    for prefix in problems.keys() - set(complete):
         _set_aside(prefix)
     for entry in folder.iterdir():
         if TEMPORARY_FILE.match(entry.name):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    _write_checkpoint_list(folder, [Path(prefix).name for prefix in whole])
-    _warn_of_damage(damaged, f"the run goes on from {Path(whole[0]).name}" if whole else "it is the first, and the run begins anew")
-    return whole[0] if whole else None
+    _write_checkpoint_list(folder, [Path(prefix).name for prefix in complete])
+    _warn_of_damage(damaged, f"the run goes on from {Path(complete[0]).name}" if complete else "it is the first, and the run begins anew")
+    return complete[0] if complete else None
 
 
 def _write_checkpoint_list(folder: Path, names: Sequence[str]) -> None:
-    """Write TensorFlow's own list of checkpoints; it restores the first, and removes the oldest when there are too many."""
+    """Write TensorFlow's list of checkpoints. TensorFlow restores the first one, and deletes the oldest when there are too many."""
     if not names:
         (folder / "checkpoint").unlink(missing_ok=True)
         return
@@ -100,22 +107,22 @@ def _write_checkpoint_list(folder: Path, names: Sequence[str]) -> None:
 
 
 def _all_prefixes(folder: str | Path) -> list[str]:
-    """Prefixes of all checkpoints of which there is any file, newest first."""
+    """Return the prefixes of all checkpoints with at least one file, newest first."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     steps = {int(match[1]) for match in map(CHECKPOINT_FILE.match, names) if match and len(match[1]) < 19}
     return [str(Path(folder) / f"{BASENAME}-{step}") for step in sorted(steps, reverse=True)]
 
 
 def _refuse_if_steps_would_be_lost(folder: str | Path, damaged: Sequence[str]) -> None:
-    # The first checkpoint holds no training: a run whose process was killed while writing it simply starts again.
+    # The checkpoint of step 0 precedes all training, so a run that was killed while writing it can start again without losing a step.
     if any(not os.path.basename(prefix).endswith("-0") for prefix in _all_prefixes(folder)):
         listed = "\n  ".join(damaged)
         raise ValueError(f"no checkpoint in {str(folder)!r} can be used; remove the folder to begin anew, or give another:\n  {listed}")
 
 
-def _warn_of_damage(damaged: Sequence[str], what_follows: str) -> None:
+def _warn_of_damage(damaged: Sequence[str], consequence: str) -> None:
     if damaged:
-        warnings.warn(f"{'; '.join(damaged)}; {what_follows}", stacklevel=3)
+        warnings.warn(f"{'; '.join(damaged)}; {consequence}", stacklevel=3)
 
 
 def _files_of(prefix: str) -> list[Path]:
@@ -136,17 +143,20 @@ def find_damage(prefix: str) -> str:
     """Check every byte of a checkpoint.
 
     Args:
-        prefix: as in ``run/model.ckpt-500``.
+        prefix: such as ``run/model.ckpt-500``.
 
     Returns:
-        What is wrong, with the name of the file; empty if the checkpoint is complete.
+        A description of the damage that names the file, or an empty string if the checkpoint is complete.
+
+    Example:
+        ``find_damage("my_run/model.ckpt-500")``
     """
     for path in (f"{prefix}.index", prefix + DATA):
         if not os.path.isfile(path):
             return f"{os.path.basename(path)} is missing"
     sums = _read_checksums(prefix)
     try:
-        if sums is None:  # the process was killed before they were written, or an early version wrote the checkpoint
+        if sums is None:  # the process was killed before writing them, or an early version of this library wrote the checkpoint
             return _find_damage_by_reading(prefix)
         for path in (f"{prefix}.index", prefix + DATA):
             name = os.path.basename(path)
@@ -162,9 +172,9 @@ def find_damage(prefix: str) -> str:
 
 def _read_checksums(prefix: str) -> dict[str, tuple[int, int]] | None:
     try:
-        noted = json.loads(Path(prefix + CHECKSUMS).read_text())
+        recorded = json.loads(Path(prefix + CHECKSUMS).read_text())
         names = [os.path.basename(prefix) + ending for ending in (".index", DATA)]
-        return {name: (int(noted[name][0]), int(noted[name][1])) for name in names}
+        return {name: (int(recorded[name][0]), int(recorded[name][1])) for name in names}
     except (OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return None
 
@@ -178,16 +188,16 @@ def _crc32(path: str | Path) -> int:
 
 
 def _find_damage_by_reading(prefix: str) -> str:
-    """Read every tensor: TensorFlow compares a checksum of its own for each."""
+    """Find damage without a checksum file by reading every tensor, because TensorFlow verifies a checksum of its own for each."""
     name = os.path.basename(prefix)
     try:
         reader = tf.train.load_checkpoint(prefix)
         sizes = _tensor_sizes(reader)
-        if sum(sizes.values()) > os.path.getsize(prefix + DATA):  # a wrong size could otherwise take all memory
+        if sum(sizes.values()) > os.path.getsize(prefix + DATA):  # otherwise a corrupt size could exhaust the memory
             return f"{name} declares {sum(sizes.values()):,} bytes of tensors, more than its file holds"
         for tensor in sizes:
             reader.get_tensor(tensor)
-    except Exception as error:  # the reader raises almost anything on damaged files
+    except Exception as error:  # the reader raises exceptions of many types on damaged files
         return f"{name} cannot be read ({str(error).splitlines()[0][:200] if str(error) else type(error).__name__})"
     return ""
 
@@ -202,18 +212,21 @@ def check_fits(prefix: str, expected: Mapping[str, tuple[int | None, ...]]) -> N
 
     Args:
         prefix: complete checkpoint.
-        expected: shape of each variable that will be read; None for an axis of any length.
+        expected: shape of each variable that will be read; None stands for an axis of any length.
 
     Raises:
         ValueError: a variable is missing, has another shape or another type, or is larger than the file.
+
+    Example:
+        ``check_fits("my_run/model.ckpt-500", {"codes": (None, 100)})``
     """
     reader = tf.train.load_checkpoint(prefix)
     shapes, types, sizes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map(), _tensor_sizes(reader)
-    room = os.path.getsize(prefix + DATA)
+    file_bytes = os.path.getsize(prefix + DATA)
     for name, shape in expected.items():
         found = tuple(shapes[name]) if name in shapes else None
         fits = found is not None and len(found) == len(shape) and all(e in (None, f) for e, f in zip(shape, found, strict=True))
-        if not fits or types[name] not in (tf.float32, tf.float64, tf.int64) or sizes[name] > room:
+        if not fits or types[name] not in (tf.float32, tf.float64, tf.int64) or sizes[name] > file_bytes:
             holds = "is missing" if found is None else f"is {types[name].name} {list(found)}"
             raise ValueError(
                 f"{prefix!r} is not a checkpoint of this model: {name} is {list(shape)}, and there it {holds}; "
@@ -222,32 +235,32 @@ def check_fits(prefix: str, expected: Mapping[str, tuple[int | None, ...]]) -> N
 
 
 class VerifiedSaver(v1.train.Saver):
-    """TensorFlow's saver, which also writes checksums, refuses checkpoints of other models, and explains a full disk.
+    """A ``tf.compat.v1.train.Saver`` that also writes checksums, refuses checkpoints of other models, and explains a full disk.
 
     Args:
         restored: the checkpoint that the run continues from; it is not written a second time.
-        settings: those of ``tf.compat.v1.train.Saver``.
+        settings: further arguments of ``tf.compat.v1.train.Saver``.
 
     Attributes:
-        newest: prefix of the checkpoint that was written last, or else of the restored one; verified in both cases.
+        newest: prefix of the checkpoint that was written last, or of the restored one if none has been written; verified in both cases.
     """
 
     def __init__(self, restored: str | None = None, **settings: Any):
-        super().__init__(max_to_keep=MAX_TO_KEEP, save_relative_paths=True, **settings)  # a run folder may be moved
+        super().__init__(max_to_keep=MAX_TO_KEEP, save_relative_paths=True, **settings)  # so that a run folder can be moved
         self._restored = self.newest = restored
 
     def restore(self, sess, save_path):
-        """See the base class; raises a `ValueError` for a checkpoint of another model."""
+        """Restore the variables as the base class does; raise a `ValueError` for a checkpoint of another model."""
         check_fits(save_path, {variable.op.name: tuple(variable.shape) for variable in v1.global_variables()})
         super().restore(sess, save_path)
 
     def save(self, sess, save_path, global_step=None, **settings):
-        """See the base class; raises an `OSError` that names the previous checkpoint if the disk has no room for this one."""
+        """Save the variables as the base class does; if the disk is full, raise an `OSError` that names the previous checkpoint."""
         prefix = f"{save_path}-{global_step}"
         if self._restored and os.path.realpath(prefix) == os.path.realpath(self._restored):
-            return prefix  # writing it again could only damage it
+            return prefix  # it is complete already, and an interrupted second write would damage it
         with disk_full_explained(os.path.dirname(save_path)):
-            # Checksums of an earlier file of this name would make the new one look damaged.
+            # Outdated checksums of an earlier checkpoint with this name would make the new one look damaged.
             Path(prefix + CHECKSUMS).unlink(missing_ok=True)
             written = super().save(sess, save_path, global_step=global_step, **settings)
             write_checksums(prefix)
@@ -257,7 +270,7 @@ class VerifiedSaver(v1.train.Saver):
 
 
 def write_checksums(prefix: str) -> None:
-    """Write the sizes and checksums of a checkpoint's files beside them; from then on the checkpoint counts as complete."""
+    """Write a file with the sizes and checksums of a checkpoint's files, next to them. It marks the checkpoint as complete."""
     sums = {os.path.basename(path): (os.path.getsize(path), _crc32(path)) for path in (f"{prefix}.index", prefix + DATA)}
     write_text(prefix + CHECKSUMS, json.dumps(sums) + "\n")
 
@@ -270,10 +283,16 @@ def _remove_orphaned_checksums(folder: str) -> None:
 
 @contextmanager
 def disk_full_explained(folder: str | Path) -> Iterator[None]:
-    """Turn the error of a full disk, raised inside, into a message that says which checkpoint is left and what to do.
+    """If the block fails because the disk is full, say which checkpoint can still be used and what to do. Other errors pass unchanged.
+
+    Args:
+        folder: run folder.
 
     Raises:
-        OSError: with the number of the original error, such as that of a full disk (``ENOSPC``).
+        OSError: the disk is full; ``errno`` is that of the original error, such as ``ENOSPC``.
+
+    Example:
+        ``with disk_full_explained("my_run"): saver.save(session, "my_run/model.ckpt", 500)``
     """
     try:
         yield
@@ -292,14 +311,14 @@ def disk_full_explained(folder: str | Path) -> Iterator[None]:
 
 
 def _error_number(error: Exception) -> int | None:
-    """The operating system's number of an error; TensorFlow passes on its text only."""
+    """Return the ``errno`` of an error. A TensorFlow error holds only its text, so the number is found by that text."""
     if isinstance(error, OSError):
         return error.errno
     return next((number for number in DISK_FULL_ERRORS if os.strerror(number) in str(error)), None)
 
 
 def read_values(prefix: str | None, name: str, default: Sequence[float]) -> np.ndarray:
-    """Read a small variable of a checkpoint; the default if there is no checkpoint, or no such variable in it."""
+    """Read a small variable of a checkpoint; return the default if there is no checkpoint or it has no such variable."""
     if prefix is None:
         return np.asarray(default)
     reader = tf.train.load_checkpoint(prefix)

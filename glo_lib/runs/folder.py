@@ -1,4 +1,4 @@
-"""The files of a run folder, and how each is read and written.
+"""The files of a run folder, and the functions that read and write them.
 
 ::
 
@@ -9,7 +9,8 @@
     events.out.*    for TensorBoard        figures/      PNG
     .lock           locked by the process that trains
 
-Nothing in the folder is ever unpickled. Files are written under a temporary name and renamed when they are complete.
+Nothing in the folder is ever unpickled. Files are written under a temporary name and renamed when they are complete, so that a process
+that is killed while writing leaves the previous file intact.
 """
 
 import csv
@@ -27,22 +28,33 @@ from glo_lib.system import locks
 from glo_lib.system.cache import cache_root, digest_of
 from glo_lib.system.replace import replacing, write_text
 
-SECONDS_NAME = "training_seconds"  # variable of a checkpoint
-UNREPORTED_NAME = "unreported_loss"  # variable of a checkpoint: sum and number of the losses since the last row of the history
-NOT_PART_OF_RUN_NAME = ("run_dir", "data_dir", "on_bad_image")  # the manifest identifies the images
-# Settings that were added later do not change the names of earlier runs.
+SECONDS_NAME = "training_seconds"  # name of a variable in each checkpoint
+UNREPORTED_NAME = "unreported_loss"  # name of a variable in each checkpoint: sum and number of the losses since the last history row
+NOT_PART_OF_RUN_NAME = ("run_dir", "data_dir", "on_bad_image")  # the images are identified by the manifest
+# A setting that was added later is left out at its default, so that the default folders of earlier runs keep their names.
 LATER_DEFAULTS = {"model": "glo", "kl_weight": 1.0, "held_out": 0.0}
 
 
 class Progress(NamedTuple):
-    """How far a run has come: the steps taken, and the seconds that they took."""
+    """The progress of a run.
+
+    Attributes:
+        step: number of steps taken.
+        seconds: seconds that these steps took.
+    """
 
     step: int
     seconds: float
 
 
 class HistoryRow(NamedTuple):
-    """Mean loss of the steps since the row before."""
+    """A row of the loss history.
+
+    Attributes:
+        step: number of steps taken.
+        seconds: seconds of training.
+        loss: mean loss of the steps since the previous row.
+    """
 
     step: int
     seconds: float
@@ -50,29 +62,38 @@ class HistoryRow(NamedTuple):
 
 
 class RunFolderInUse(RuntimeError):
-    """Another process is training in this folder."""
+    """Raised when another process is training in the run folder."""
 
 
 def default_run_dir(config: TrainConfig, manifest: dict[str, Any]) -> Path:
-    """Return a folder in the cache, named after everything that determines the result, so that the same call finds the same run."""
+    """Return a folder in the cache that is named by a digest of the settings and the manifest, so that the same call finds the same run."""
     settings = {name: value for name, value in config.as_dict().items() if name not in NOT_PART_OF_RUN_NAME}
     settings = {name: value for name, value in settings.items() if name not in LATER_DEFAULTS or value != LATER_DEFAULTS[name]}
     return cache_root() / "runs" / digest_of(json.dumps(settings, sort_keys=True), json.dumps(manifest, sort_keys=True))
 
 
 def run_dir_of(config: TrainConfig, manifest: dict[str, Any]) -> Path:
-    """Return the folder given in the settings, or else the default one."""
+    """Return the folder given in the settings, or the default folder if none is given."""
     return Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(config, manifest)
 
 
 def lock_run_folder(folder: Path) -> locks.Lock:
-    """Lock a run folder for this process, until the lock is released or the process ends; the folder is created if necessary.
+    """Lock a run folder until the lock is released or the process ends. The folder is created if it does not exist.
+
+    Args:
+        folder: run folder.
+
+    Returns:
+        The lock, which is also a context manager.
 
     Raises:
         RunFolderInUse: another process is training there.
         ValueError: the folder cannot be written.
+
+    Example:
+        ``with lock_run_folder(Path("my_run")): ...``
     """
-    _make_writable(folder)
+    _ensure_writable(folder)
     lock = locks.acquire(folder / ".lock")
     if lock is None:
         holder = (folder / ".lock").read_text(errors="replace").strip()[:200] or "another process"
@@ -81,7 +102,7 @@ def lock_run_folder(folder: Path) -> locks.Lock:
     return lock
 
 
-def _make_writable(folder: Path) -> None:
+def _ensure_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -90,8 +111,8 @@ def _make_writable(folder: Path) -> None:
         raise ValueError(f"run_dir is {str(folder)!r}, which cannot be written ({error.strerror}); give another folder") from None
 
 
-def note_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
-    """Write ``skipped.json``, the images that could not be read, each with its reason; without such images, remove it."""
+def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
+    """Write ``skipped.json``, which maps each image file that cannot be read to the reason. If there is none, remove the file."""
     if skipped:
         write_json(folder / "skipped.json", {"num_skipped": len(skipped), "files": dict(skipped)})
         print(f"{len(skipped)} image file(s) cannot be read and are skipped; skipped.json in the run folder lists them", flush=True)
@@ -102,9 +123,15 @@ def note_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
 def read_config(folder: str | Path) -> TrainConfig:
     """Read the settings of a run.
 
+    Args:
+        folder: run folder.
+
     Raises:
         FileNotFoundError: the folder holds no run.
-        ValueError: ``config.json`` is damaged.
+        ValueError: ``config.json`` is damaged, or holds a setting that is not allowed.
+
+    Example:
+        ``read_config("my_run").num_dims``
     """
     path = Path(folder) / "config.json"
     settings = read_json(path)
@@ -119,7 +146,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or holds something else; the message names it.
+        ValueError: the file cannot be read or does not hold an object; the message names the file.
+
+    Example:
+        ``read_json(Path("my_run/metrics.json"))["psnr_db"]``
     """
     try:
         content = json.loads(path.read_text())
@@ -133,12 +163,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Make or replace a file that holds a JSON object."""
+    """Write a JSON object to a file, replacing any earlier file."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def progress_of(checkpoint: str | None) -> Progress:
-    """Read step and seconds from a checkpoint; both are zero for None."""
+    """Read step and seconds from a checkpoint. Without a checkpoint (None), both are zero."""
     if checkpoint is not None:
         checkpoints.check_fits(checkpoint, {"global_step": (), SECONDS_NAME: ()})
     step, seconds = (checkpoints.read_values(checkpoint, name, 0) for name in ("global_step", SECONDS_NAME))
@@ -156,14 +186,17 @@ def read_codes(folder: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the run has not been evaluated yet.
-        ValueError: the file is damaged; nothing in it is executed.
+        ValueError: the file is damaged. No code in it is executed, because it is never unpickled.
+
+    Example:
+        ``read_codes("my_run").shape``
     """
     path = Path(folder) / "codes.npy"
     if not path.exists():
         raise FileNotFoundError(f"{str(folder)!r} holds no codes.npy; train first, or give the folder of another run")
     try:
         codes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy parses the header, and raises almost anything on a damaged one
+    except Exception as error:  # NumPy raises exceptions of many types on a damaged header
         raise ValueError(f"{str(path)!r} cannot be read ({error}); remove it, and it is made again from the checkpoint") from None
     if not isinstance(codes, np.ndarray) or codes.ndim != 2 or codes.dtype != np.float32:
         raise ValueError(f"{str(path)!r} does not hold a table of codes; remove it, and it is made again from the checkpoint")
@@ -171,23 +204,27 @@ def read_codes(folder: str | Path) -> np.ndarray:
 
 
 def write_codes(folder: Path, codes: np.ndarray) -> None:
-    """Make or replace ``codes.npy``."""
+    """Write ``codes.npy``, replacing any earlier file."""
     with replacing(folder / "codes.npy") as partial:
         np.save(partial, codes, allow_pickle=False)
 
 
 def read_history(folder: str | Path, up_to_step: int | None = None) -> list[HistoryRow]:
-    """Read the loss over the run.
+    """Read the history of the loss.
 
     Args:
         folder: run folder.
-        up_to_step: drop later rows.
+        up_to_step: last step to include; default: all.
 
     Returns:
-        Rows by rising step. When steps were taken again after a crash, only their last rows are kept.
+        Rows in ascending order of steps; an empty list if there is no history yet. Where steps were repeated after a crash, only the rows
+        of the last repetition are returned.
 
     Raises:
         ValueError: ``history.csv`` is damaged.
+
+    Example:
+        ``read_history("my_run")[-1].loss``
     """
     rows: list[HistoryRow] = []
     path = Path(folder) / "history.csv"
@@ -203,8 +240,8 @@ def read_history(folder: str | Path, up_to_step: int | None = None) -> list[Hist
 
 def _parse_history(path: Path) -> list[HistoryRow]:
     try:
-        whole_lines = path.read_text().rpartition("\n")[0]  # a killed process may have left half a line
-        parsed = [HistoryRow(int(step), float(seconds), float(loss)) for step, seconds, loss in csv.reader(whole_lines.splitlines())]
+        complete_lines = path.read_text().rpartition("\n")[0]  # a killed process may have left an incomplete last line
+        parsed = [HistoryRow(int(step), float(seconds), float(loss)) for step, seconds, loss in csv.reader(complete_lines.splitlines())]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{str(path)!r} is damaged ({error}); remove it: only the curve of the loss is lost") from None
     return parsed
@@ -217,7 +254,7 @@ def append_history(folder: Path, row: HistoryRow) -> None:
 
 
 def write_history(folder: Path, rows: Sequence[HistoryRow]) -> None:
-    """Make or replace ``history.csv``; a process that is killed meanwhile loses no row."""
+    """Write ``history.csv``, replacing any earlier file. If the process is killed meanwhile, the earlier file is still complete."""
     with replacing(folder / "history.csv") as partial, open(partial, "w", newline="") as file:
         _write_rows(file, rows)
 

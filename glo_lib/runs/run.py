@@ -1,7 +1,8 @@
-"""A run, opened once: its images, its folder, and its newest checkpoint.
+"""Opening a run: its images, its folder, and its newest checkpoint.
 
-`open_run` is for whoever writes to the folder: it locks it, compares settings and images with those the run began with, and repairs the
-checkpoints. `read_run` is for whoever only looks at it. Both verify the checkpoint, once; training, evaluation and loading take the result.
+`open_run` opens a run for writing. It locks the folder, compares settings and images with those that the run began with, and repairs the
+checkpoints. `read_run` opens a run for reading only. Both verify the checkpoint once, and their result is passed on to training, evaluation
+and loading, which therefore need not verify it again.
 """
 
 from collections.abc import Iterator
@@ -17,25 +18,25 @@ from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import (
     Progress,
     lock_run_folder,
-    note_skipped,
     progress_of,
     read_config,
     read_json,
     run_dir_of,
     write_json,
+    write_skipped,
 )
 from glo_lib.system.locks import Lock
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its folder holds it.
+    """A run that is stored in a folder.
 
     Attributes:
         folder: the run folder.
         config: the settings.
-        checkpoint: prefix of the newest checkpoint, verified; None before the first.
-        progress: steps and seconds of that checkpoint.
+        checkpoint: prefix of the newest checkpoint, which has been verified; None if there is no checkpoint yet.
+        progress: steps and seconds up to that checkpoint.
     """
 
     folder: Path
@@ -49,21 +50,21 @@ class OpenRun(Run):
     """A run that this process may write to.
 
     Attributes:
-        images: the training images, decoded.
-        lock: on the folder.
+        images: the decoded training images.
+        lock: the lock on the folder.
     """
 
     images: DecodedImages
     lock: Lock
 
     def at(self, checkpoint: str | None) -> "OpenRun":
-        """The same run at a newer checkpoint, which this process has written and verified."""
+        """Return the same run at a newer checkpoint, which this process has written and verified."""
         return OpenRun(self.folder, self.config, checkpoint, progress_of(checkpoint), self.images, self.lock)
 
 
 @contextmanager
 def open_run(config: TrainConfig) -> Iterator[OpenRun]:
-    """Find the images and the folder of a run, and lock the folder until the block is left.
+    """Open a run for writing: find its images and its folder, and lock the folder until the end of the ``with`` block.
 
     Args:
         config: the settings.
@@ -72,10 +73,10 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
         `OpenRun`.
 
     Raises:
-        ValueError: settings that do not fit the images or the folder, images that cannot be read, or no checkpoint that can be used.
-        FileNotFoundError: no such data.
+        ValueError: the settings do not fit the images or the folder, images cannot be read, or no checkpoint can be used.
+        FileNotFoundError: the data do not exist.
         RunFolderInUse: another process is training in the folder.
-        OSError: the disk is full; the message names the checkpoint that is left.
+        OSError: the disk is full; the message names the checkpoint that can still be used.
 
     Example:
         ``with open_run(TrainConfig()) as run: print(run.progress.step)``
@@ -88,24 +89,23 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
     folder = run_dir_of(config, files.manifest())
     with lock_run_folder(folder) as lock, checkpoints.disk_full_explained(folder):
         begin_or_compare(folder, config, files)
-        note_skipped(folder, images.skipped)
+        write_skipped(folder, images.skipped)
         checkpoint = checkpoints.repair_checkpoints(folder)
         yield OpenRun(folder, config, checkpoint, progress_of(checkpoint), images, lock)
 
 
 def read_run(folder: str | Path) -> Run:
-    """Look at a run without writing to its folder; it may be training at the same time.
+    """Open a run for reading, without writing to its folder. Another process may be training in the folder at the same time.
 
     Args:
         folder: run folder.
 
     Returns:
-        `Run`, at the newest complete checkpoint.
+        `Run` at the newest complete checkpoint. If a newer one is damaged, a warning names it.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no checkpoint yet.
-        ValueError: a damaged ``config.json``, or no checkpoint that can be used. (If only the newest checkpoint is damaged, a warning
-            names it, and the one before is used.)
+        ValueError: ``config.json`` is damaged, or none of the checkpoints can be used.
 
     Example:
         ``read_run("my_run").progress``
@@ -119,51 +119,58 @@ def read_run(folder: str | Path) -> Run:
 
 
 def begin_or_compare(folder: Path, config: TrainConfig, files: Identity) -> None:
-    """Write settings, manifest and digests to a new run folder; compare those of a run that has begun.
+    """Write settings, manifest and digests to a run folder, after comparing them with those in the folder if the run has already begun.
 
     Args:
-        folder: run folder, locked.
+        folder: run folder, locked by this process.
         config: the settings.
-        files: the images; those whose size or times changed are read, and their content is compared.
+        files: the images. Files whose size or times have changed are read again, so that their content can be compared.
 
     Raises:
-        ValueError: the folder belongs to a run with other settings or other images; every difference is named.
+        ValueError: the folder belongs to a run with other settings or other images; the message lists every difference.
+        FileNotFoundError: the run has begun, and its manifest is missing.
+
+    Example:
+        ``begin_or_compare(Path("my_run"), config, identify(filenames))``
     """
     begun = (folder / "config.json").exists()
     before = read_digests(folder / "images.csv") if begun else []
     now = files.digests(before)
     if begun:
-        _refuse_another_run(folder, config, files, changes(before, now) if before else [])
+        _raise_on_differences(folder, config, files, changes(before, now) if before else [])
     if now != before:
         write_digests(folder / "images.csv", now)
     write_json(folder / "manifest.json", files.manifest())
-    write_json(folder / "config.json", config.as_dict())  # last: a folder without it has not begun
+    write_json(folder / "config.json", config.as_dict())  # written last, because its presence marks a run as begun
 
 
-def _refuse_another_run(folder: Path, config: TrainConfig, files: Identity, changes_of_images: list[str]) -> None:
+def _raise_on_differences(folder: Path, config: TrainConfig, files: Identity, image_changes: list[str]) -> None:
     differences = config.differences(read_config(folder))
     before, manifest = read_json(folder / "manifest.json"), files.manifest()
     if before != manifest:
         differences.append(f"images: {manifest['num_images']:,} with digest {manifest['digest']}, not {before}")
-    differences += changes_of_images
+    differences += image_changes
     if differences:
         listed = "\n  ".join(differences)
         raise ValueError(f"run_dir {str(folder)!r} belongs to another run; give another folder or remove this one. It differs:\n  {listed}")
 
 
 def training_images(run_dir: str | Path, data_dir: str | None = None) -> DecodedImages:
-    """Find the training images of a run again, and decode them if they are no longer in the cache.
+    """Find the training images of a run, and decode them if they are no longer in the cache.
 
     Args:
         run_dir: run folder.
-        data_dir: where the images are now; default: where they were in training.
+        data_dir: the current folder of the images; default: the folder used in training.
 
     Returns:
         `glo_lib.images.store.DecodedImages`; image i belongs to row i of the codes.
 
     Raises:
-        FileNotFoundError: the folder holds no run, or the images are gone.
-        ValueError: the images are not those of the training: another number, other names or other sizes.
+        FileNotFoundError: the folder holds no run, or the images do not exist.
+        ValueError: the images differ from the training images in number, names or file sizes.
+
+    Example:
+        ``training_images("my_run").array()[0]``
     """
     config = read_config(run_dir)
     if data_dir is not None:

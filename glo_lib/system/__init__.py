@@ -1,1 +1,1 @@
-"""The machine around a run: the cache folder, whole files, locks, and the progress bar."""
+"""Operating system services for a run: the cache folder, atomic replacement of files, locks, and the progress bar."""

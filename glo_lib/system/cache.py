@@ -1,4 +1,4 @@
-"""Where the library keeps what it can make again: drawn faces, decoded images, unpacked archives, trained models."""
+"""The folder in which the library stores what it can create again: drawn faces, decoded images, unpacked archives and trained models."""
 
 import hashlib
 import os
@@ -8,10 +8,10 @@ CACHE_VARIABLE = "GLO_CACHE_DIR"
 
 
 def cache_root() -> Path:
-    """The folder of all caches; deleting it loses time, never data.
+    """Return the folder of all caches, which can be deleted at any time because its contents are created again when needed.
 
     Returns:
-        ``$GLO_CACHE_DIR`` when that is set, else ``glo_lib`` in ``$XDG_CACHE_HOME`` (default ``~/.cache``). The folder is not created here.
+        ``$GLO_CACHE_DIR`` if it is set, else ``glo_lib`` in ``$XDG_CACHE_HOME`` (default ``~/.cache``). The folder is not created here.
 
     Example:
         >>> from unittest.mock import patch
@@ -26,7 +26,7 @@ def cache_root() -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path for the reader of a notebook: below the cache it begins with ``<cache>``, so that nobody's home folder is published.
+    """Return a path as a notebook shows it: paths in the cache begin with ``<cache>``, so that no user's home folder is published.
 
     Example:
         >>> shown(cache_root() / "runs")
@@ -39,7 +39,10 @@ def shown(path: Path) -> str:
 
 
 def digest_of(*parts: object) -> str:
-    """A short name (16 hexadecimal digits) for what a cache entry was made from.
+    """Return a short name (16 hexadecimal digits of the SHA-256) for a cache entry that depends on the given parts.
+
+    Args:
+        parts: any objects; they are compared as text.
 
     Example:
         >>> digest_of("a", 1) == digest_of("a", 1), digest_of("a", 1) == digest_of("a1")

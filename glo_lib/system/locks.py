@@ -1,11 +1,11 @@
-"""Locks that end with the process that holds them, even if it is killed, so that no stale lock ever has to be removed.
+"""Locks that are released when the process that holds them ends, even if it is killed, so that no stale lock has to be removed.
 
-The operating system keeps them (``flock``); the file only names the lock. On Windows, which has no ``flock``, and on file systems without
-locks, nothing is locked, and a warning says so.
+The operating system manages the locks (``flock``); the file only identifies the lock. On Windows, which has no ``flock``, and on file
+systems without locks, nothing is locked and a warning is issued.
 
-Why not the package filelock: version 3.32 was tried. It cannot lock a folder, as the unpacking of archives needs; on file systems that
-answer ``ENOLCK`` or ``EOPNOTSUPP`` it raises; and where they answer ``ENOSYS`` it falls back to a lock file, which stays behind when its
-process is killed, so that the run folder could not be opened again.
+We do not use the package filelock (version 3.32 was tried) for three reasons. It cannot lock a folder, which the unpacking of archives
+needs. It raises an error on file systems that return ``ENOLCK`` or ``EOPNOTSUPP``. If they return ``ENOSYS``, it uses a lock file, which
+remains when its process is killed, so that the run folder could not be opened again.
 """
 
 import errno
@@ -21,18 +21,18 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-NO_LOCK_ERRORS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+LOCKS_UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Lock:
-    """A lock that is held until the ``with`` block is left, `release` is called, or the process ends."""
+    """A lock that is held until the ``with`` block ends, `release` is called, or the process ends."""
 
     def __init__(self, descriptor: int | None):
         self._descriptor = descriptor
 
     @property
     def holds(self) -> bool:
-        """Whether anything is locked; false on systems without locks."""
+        """Whether the lock is held; false on systems without locks."""
         return self._descriptor is not None
 
     def release(self) -> None:
@@ -54,13 +54,16 @@ def acquire(path: str | Path) -> Lock | None:
     """Lock a file, which is created if necessary, or a folder.
 
     Args:
-        path: file or folder; its content is not touched.
+        path: file or folder; its content is not changed.
 
     Returns:
-        `Lock`; None while another process, or another part of this one, holds it.
+        `Lock`; None if another process, or another part of this process, holds it.
 
     Raises:
-        OSError: the file can be neither found nor made.
+        OSError: the file can be neither opened nor created.
+
+    Example:
+        ``with acquire("run") or Lock(None) as lock: ...``
     """
     if fcntl is None:
         warnings.warn("this system cannot lock files: see that no second process uses the same folder", stacklevel=2)
@@ -70,7 +73,7 @@ def acquire(path: str | Path) -> Lock | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        if error.errno in NO_LOCK_ERRORS:
+        if error.errno in LOCKS_UNSUPPORTED_ERRNOS:
             warnings.warn(f"{path} cannot be locked ({error.strerror}): see that no second process uses it", stacklevel=2)
             return Lock(None)
         return None
@@ -78,12 +81,12 @@ def acquire(path: str | Path) -> Lock | None:
 
 
 def remove_abandoned(folder: Path, prefix: str, seconds: float = 60) -> None:
-    """Remove files and folders that killed processes left unfinished: those of a given prefix that no process has locked.
+    """Remove unfinished files and folders of killed processes: those with a given prefix that no process has locked.
 
     Args:
-        folder: where to look.
-        prefix: of the names of unfinished files; whoever writes one holds its lock.
-        seconds: younger files are left, because they may not be locked yet.
+        folder: folder of the unfinished files.
+        prefix: prefix of their names; a process locks a file as long as it writes it.
+        seconds: files younger than this are kept, because they may not be locked yet.
     """
     for path in folder.glob(f"{prefix}*") if fcntl is not None else ():
         try:
@@ -91,11 +94,11 @@ def remove_abandoned(folder: Path, prefix: str, seconds: float = 60) -> None:
             if lock is not None and lock.holds:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:
-            continue  # its writer, or another process that cleans up, was faster
+            continue  # its writer has renamed it, or another process has removed it
         if lock is not None:
             lock.release()
 
 
 def this_process() -> str:
-    """Describe the holder of a lock to others, as in "process 123 on name"."""
+    """Describe this process for the messages of other processes, as in "process 123 on name"."""
     return f"process {os.getpid()} on {platform.node() or 'this machine'}"

@@ -1,7 +1,7 @@
-"""Write files so that a reader sees the old file or the new one, whole, and never something in between.
+"""Replace files atomically: a reader sees either the complete old file or the complete new one.
 
-The content goes to a temporary name in the same folder, which is renamed when everything is written. A process that is killed leaves the
-old file as it was.
+The content is written to a temporary file in the same folder, which is renamed when it is complete. A process that is killed leaves the old
+file unchanged.
 """
 
 import os
@@ -12,12 +12,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path, several_writers: bool = False) -> Iterator[Path]:
-    """Yield a temporary name to write to; the file becomes ``path`` when the block ends without an error.
+    """Yield a temporary path to write to, and rename this file to ``path`` if the block ends without an error.
 
     Args:
-        path: the file to make or to replace.
-        several_writers: several processes may write this file at the same time, so each takes a temporary name of its own. Otherwise the
-            name is fixed, and the next writer overwrites what a killed one left.
+        path: the file to create or replace.
+        several_writers: whether several processes may write this file at the same time; each then has its own temporary name. Otherwise the
+            name is fixed, and the next writer overwrites what a killed one has left behind.
 
     Yields:
         The temporary path, in the same folder and with the same suffix.
@@ -41,6 +41,6 @@ def replacing(path: str | Path, several_writers: bool = False) -> Iterator[Path]
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Make or replace a text file (UTF-8)."""
+    """Create or replace a text file (UTF-8)."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")

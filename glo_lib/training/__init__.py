@@ -1,11 +1,11 @@
-"""Training GLO, or the VAE it is compared with: build the model, build the loss, build the train op, run.
+"""Training of GLO and of the VAE it is compared with: build the model, build the loss, build the train op, run the loop.
 
-The arrangement follows the training loop of the post and the steps of TF-GAN's ``train.py``: each step hands a named tuple to the next.
-Towers share the decoder and the table of codes; each gets its own part of the batch on its own device.
+The structure follows the training loop of the blog post and the steps of TF-GAN's ``train.py``, in which each step passes a named tuple to
+the next. The towers share the decoder and the table of latent codes. Each tower processes its own part of the batch on its own device.
 
 - `glo_lib.training.build`: the graph;
-- `glo_lib.training.loop`: the session, its hooks, the report, and signals;
-- `glo_lib.training.train`: the call that does everything.
+- `glo_lib.training.loop`: the session, its hooks, the progress report, and signals;
+- `glo_lib.training.train`: the function `train`, which does all of this and evaluates the run.
 """
 
 from glo_lib.config import TrainConfig

@@ -26,13 +26,13 @@ BATCH_NORM_DECAY = 0.99
 
 
 class Setting(NamedTuple):
-    """All that is decided before the graph is built.
+    """Everything that must be known before the graph is built.
 
     Attributes:
         config: the settings.
-        devices: where the towers run.
+        devices: the devices of the towers and of the parameters.
         images: the training images.
-        run: the run folder, its newest checkpoint, and how far the run has come.
+        run: the run folder, its newest checkpoint, and its progress.
     """
 
     config: TrainConfig
@@ -47,9 +47,9 @@ class Tower(NamedTuple):
     Attributes:
         inputs: the tower's part of the batch, see `glo_lib.inputs.get_inputs_dataset`.
         latent_z: (batch, d) latent codes, projected.
-        reconstructions: (batch, size, size, 3).
-        batch_norm_updates: updates of the moving averages from this tower's batch.
-        posterior: of a VAE.
+        reconstructions: (batch, size, size, 3) decoded images in [-1, 1].
+        batch_norm_updates: operations that update the moving averages from this tower's batch.
+        posterior: Gaussians over codes from the encoder of a VAE; None for GLO.
     """
 
     inputs: Inputs
@@ -60,41 +60,41 @@ class Tower(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The towers and what they share.
+    """The towers and the variables that they share.
 
     Attributes:
-        codes: (N, d) the table of latent codes; None in a VAE.
+        codes: (N, d) table of latent codes; None for a VAE.
         decoder_variables: variables of the decoder.
-        towers: one for each device.
-        encoder_variables: variables of a VAE's encoder.
+        towers: one tower per device.
+        encoder_variables: variables of the encoder of a VAE; empty for GLO.
     """
 
     codes: tf.Variable | None
     decoder_variables: list[tf.Variable]
     towers: list[Tower]
-    encoder_variables: list[tf.Variable] = []  # noqa: RUF012 - never changed
+    encoder_variables: list[tf.Variable] = []  # noqa: RUF012 - never modified
 
     @property
     def network(self) -> list[tf.Variable]:
-        """Variables whose number does not grow with the data."""
+        """Variables of the networks, whose size does not depend on the number of images."""
         return [*self.decoder_variables, *self.encoder_variables]
 
     @property
     def tables(self) -> list[tf.Variable]:
-        """Variables with a row for each image."""
+        """Variables with one row per image."""
         return [] if self.codes is None else [self.codes]
 
 
 class TrainOps(NamedTuple):
-    """The operations of a training step, what is fed to them, and what checkpoints store beside the model.
+    """The operations of a training step, their placeholder, and the variables that checkpoints store in addition to the model.
 
     Attributes:
-        step: one training step.
-        gradients: of the loss, for the network's weights and then the codes.
-        global_step: number of steps taken.
+        step: operation that takes one training step.
+        gradients: gradients of the loss with respect to the network's weights, followed by those with respect to the codes.
+        global_step: variable that counts the steps taken.
         rate_scale: placeholder for the factor of both learning rates.
-        seconds: variable for the seconds of training.
-        unreported: (2,) variable for the sum and number of losses since the last row of the history.
+        seconds: variable that stores the seconds of training.
+        unreported: (2,) variable that stores the sum and the number of the losses since the last row of the history.
     """
 
     step: tf.Operation
@@ -106,7 +106,7 @@ class TrainOps(NamedTuple):
 
 
 class TrainGraph(NamedTuple):
-    """What the three building steps made: `build_model`, `build_loss`, `build_train_ops`."""
+    """The results of `build_model`, `build_loss` and `build_train_ops`."""
 
     model: Model
     loss: tf.Tensor
@@ -114,7 +114,7 @@ class TrainGraph(NamedTuple):
 
 
 def build_model(setting: Setting) -> Model:
-    """Build the codes (of a VAE: the encoder) and the decoder on the parameter device, and a tower on each device."""
+    """Build one tower per device. Codes, decoder and (for a VAE) encoder are shared, and their variables lie on the parameter device."""
     config, devices, images = setting.config, setting.devices, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
@@ -127,9 +127,9 @@ def build_model(setting: Setting) -> Model:
 
 
 def build_tower(setting: Setting, codes: tf.Variable | None, number: int) -> Tower:
-    """Build one tower, the way of the data through the model: read a batch, look up its codes, decode them."""
+    """Build one tower: read a batch, look up its codes (for a VAE: encode it), and decode them."""
     config, devices = setting.config, setting.devices
-    with v1.device(_variables_on(devices.parameters, devices.towers[number])), v1.name_scope(f"tower_{number}"):
+    with v1.device(_place_variables_on(devices.parameters, devices.towers[number])), v1.name_scope(f"tower_{number}"):
         inputs = get_inputs_dataset(
             setting.images, config.batch_size, config.seed, setting.run.progress.step, shard=number, num_shards=config.gpus
         )
@@ -152,14 +152,17 @@ def build_tower(setting: Setting, codes: tf.Variable | None, number: int) -> Tow
 
 
 def look_up_codes(setting: Setting, codes: tf.Variable, index: tf.Tensor) -> tf.Tensor:
-    """GLO: gather the rows of the batch and project them, (batch, d)."""
+    """GLO: gather the batch's rows of the table and project them; return (batch, d) latent codes."""
     with tf.device(setting.devices.parameters):
         rows = tf.gather(codes, index)  # (batch, d)
     return get_projection(setting.config.projection)(rows)
 
 
 def draw_codes(config: TrainConfig, images: tf.Tensor, number: int) -> tuple[tf.Tensor, Posterior]:
-    """VAE: encode the batch and draw a code for each image, (batch, d); the noise is a function of seed, step and tower."""
+    """VAE: encode the batch and draw a latent code per image; return (batch, d) codes and the posterior.
+
+    The noise is a function of seed, step and tower number, so a resumed run draws the same codes as an uninterrupted one.
+    """
     decay = batch_norm_decay()
     posterior = encoder(images, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
     draw = tf.cast(v1.train.get_global_step(), tf.int64) * config.gpus + number
@@ -167,22 +170,23 @@ def draw_codes(config: TrainConfig, images: tf.Tensor, number: int) -> tuple[tf.
 
 
 def batch_norm_decay() -> tf.Tensor:
-    """Decay of the moving averages: the post's 0.99, and less at first, (1 + step) / (10 + step).
+    """Return the decay of the batch-norm moving averages: (1 + step) / (10 + step), and at most the blog post's 0.99.
 
-    The moving variance starts at one, and the first layer's true variance is a thousand times smaller. With a constant decay it takes some
-    1,500 steps until the start is forgotten, and until then a decoder in inference mode draws dark, blurred images.
+    The moving variance is initialised to one, but the variance in the first layer is a thousand times smaller. With a constant decay, the
+    initial value would dominate for about 1,500 steps, and during that time the decoder in inference mode would generate dark, blurred
+    images.
     """
     step = tf.cast(v1.train.get_global_step(), tf.float32)
     return tf.minimum(BATCH_NORM_DECAY, (1 + step) / (10 + step))
 
 
-def _variables_on(parameters: str, device: str) -> Callable[[tf.Operation], str]:
-    """Device function: variables live on one device, everything else on the tower's."""
+def _place_variables_on(parameters: str, device: str) -> Callable[[tf.Operation], str]:
+    """Return a device function that places variables on one device and everything else on the tower's device."""
     return lambda op: parameters if op.type == "VarHandleOp" else device
 
 
 def build_loss(config: TrainConfig, model: Model) -> tf.Tensor:
-    """Build the mean of the towers' losses, a scalar; a VAE's loss includes the KL divergence."""
+    """Build the mean of the towers' losses, a scalar. The loss of a VAE includes the KL divergence."""
     loss_function = get_loss(config.loss)
     losses = []
     for number, tower in enumerate(model.towers):
@@ -196,7 +200,10 @@ def build_loss(config: TrainConfig, model: Model) -> tf.Tensor:
 
 
 def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps:
-    """Build a step: Adam for the decoder, row-wise Adam for the codes, batch-norm updates, and the average of the weights."""
+    """Build the training step: Adam for the networks, row-wise Adam for the codes, batch-norm updates, and the average of the weights.
+
+    All updates depend on a check that the loss and the gradients are finite, so a step that fails the check changes nothing.
+    """
     config = setting.config
     with tf.device("/cpu:0"):
         global_step = v1.train.get_global_step()
@@ -205,15 +212,16 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
         rate_scale = v1.placeholder_with_default(np.float32(1), [], name="rate_scale")
     weights = [variable for variable in model.network if variable.trainable]
     decoder_optimizer = v1.train.AdamOptimizer(rate_scale * config.learning_rate, name="DecoderAdam")
-    # Re-projected rows keep their norm: otherwise it would only grow, and slow the codes down (chapter on projection).
-    re_project = _onto_sphere_of_start(config) if config.projection == "sphere" else None
+    # Codes on the sphere are re-projected after each update. Otherwise their norms would grow, and the same learning rate would turn
+    # them less and less (chapter on projection).
+    re_project = _project_to_initial_sphere(config) if config.projection == "sphere" else None
     code_optimizer = RowwiseAdam(rate_scale * config.code_learning_rate, project=re_project, name="CodeAdam")
     gradients = decoder_optimizer.compute_gradients(loss, [*weights, *model.tables], colocate_gradients_with_ops=True)
     with tf.control_dependencies([assert_finite(loss, [gradient for gradient, _ in gradients])]):
         updates = [
             decoder_optimizer.apply_gradients(gradients[: len(weights)], global_step=global_step),
             *([code_optimizer.apply_gradients(gradients[len(weights) :])] if model.tables else []),
-            # Every tower sees the same moving averages: updating them from the first alone keeps them at one update per step.
+            # All towers share the moving averages. Only the first tower updates them, so that there is one update per step.
             *model.towers[0].batch_norm_updates,
         ]
     if config.gpus > 1 and config.average_decay:
@@ -223,21 +231,25 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
 
 
 def weight_average(config: TrainConfig, num_updates: tf.Tensor | None = None) -> v1.train.ExponentialMovingAverage:
-    """Average of the network's weights and batch-norm statistics; the codes are left out, because their average would cost O(N d) per step.
+    """Return the moving average of the networks' weights and batch-norm statistics.
 
-    Early in a run the decay is lower, (1 + step) / (10 + step), so that the average forgets the start.
+    The codes are not averaged, because this would cost O(N d) per step. Early in a run the decay is (1 + step) / (10 + step), which is
+    lower than ``average_decay``, so that the initial weights lose their influence.
     """
     return v1.train.ExponentialMovingAverage(config.average_decay, num_updates=num_updates)
 
 
-def _onto_sphere_of_start(config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Onto the sphere of radius sqrt(d), where unit-Gaussian codes start: the code rate then means the same for every d."""
+def _project_to_initial_sphere(config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a projection onto the sphere of radius sqrt(d), because the norm of codes from N(0, I) is close to sqrt(d).
+
+    With this radius an entry of a code has the same magnitude for every d, so the same code learning rate suits every d.
+    """
     radius = float(np.sqrt(config.num_dims))
     return lambda rows: project(rows) * radius
 
 
 def initial_codes(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield blocks (rows, values) of the first table of codes, so that no second table of that size is ever made."""
+    """Yield the initial table of codes as blocks (rows, values), so that no second table of this size has to fit in memory."""
     config, images = setting.config, setting.images.array()
     pca = fit_pca(images, config.num_dims, config.seed) if config.code_init == "pca" else None
     for part in slices(len(images), CODES_PER_BLOCK):

@@ -1,4 +1,4 @@
-"""The training loop: a monitored session with checkpoints and summaries, the report of its progress, and signals that stop it."""
+"""The training loop: a monitored session with checkpoints and summaries, a progress report, and signals that stop the loop."""
 
 import signal
 import threading
@@ -21,33 +21,37 @@ from glo_lib.system.progress import progress_bar
 from glo_lib.training.build import Setting, TrainGraph, initial_codes
 
 v1 = tf.compat.v1
-GRID = 5  # images a side of the grids in TensorBoard, as in the post
-HISTORY_ROWS = 1000  # about that many lines in history.csv
-OnStep = Callable[[Progress, float], None]  # called after every step, with the progress and the loss
+GRID = 5  # side of the image grids in TensorBoard, as in the blog post
+HISTORY_ROWS = 1000  # approximate number of rows in history.csv
+OnStep = Callable[[Progress, float], None]  # callback after every step, with the progress and the loss
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss or a variable is no longer finite; the message says at which step, and which checkpoint is left."""
+    """Raised when the loss or a variable is no longer finite. The message names the step and the checkpoint that can still be used."""
 
 
 def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None) -> str | None:
-    """Take the steps that are left, with checkpoints, summaries and a progress bar, until the run is done or stopped.
+    """Take the remaining steps, with checkpoints, summaries and a progress bar, until the run is finished or stopped by a signal.
 
     Args:
         setting: from `glo_lib.training.prepare`.
-        graph: the training graph, which must be the current graph.
-        on_step: called after every step.
+        graph: the training graph; it must belong to the default TensorFlow graph.
+        on_step: called after every step with the progress and the loss.
 
     Returns:
         Prefix of the newest checkpoint.
 
     Raises:
         TrainingDiverged: the loss or a variable became NaN or infinite.
+        OSError: the disk is full; the message names the checkpoint that can still be used.
+
+    Example:
+        ``run_loop(setting, TrainGraph(model, loss, train_ops))``
     """
     print(setting.devices.description, flush=True)
     report = Report(setting, graph, on_step)
     saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint)
-    with _signals_noted() as stop:
+    with _stop_on_signals() as stop:
         with _session(setting, graph, saver, report) as session:
             report.clock.start()
             while share_done(setting, report.progress) < 1 and not stop.is_set():
@@ -57,7 +61,11 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
 
 
 def rate_scale(config: TrainConfig, share: float) -> float:
-    """Factor of both learning rates when a share of the run is done: half a cosine from 1 to 0, or constantly 1.
+    """Return the factor of both learning rates: half a period of a cosine that falls from 1 to 0, or always 1 if the schedule is constant.
+
+    Args:
+        config: the settings.
+        share: the completed share of the run, in [0, 1].
 
     Example:
         >>> rate_scale(TrainConfig(), 0.5).__round__(3)
@@ -67,14 +75,14 @@ def rate_scale(config: TrainConfig, share: float) -> float:
 
 
 def share_done(setting: Setting, progress: Progress) -> float:
-    """Share of the steps, or of the seconds allowed, that is done, whichever is larger; 1 is the end."""
+    """Return the completed share of the run in [0, 1]: that of the steps or, with ``max_seconds``, of the seconds, whichever is larger."""
     config = setting.config
     share = progress.step / config.num_steps(setting.images.num_images)
     return min(1.0, max(share, progress.seconds / config.max_seconds) if config.max_seconds else share)
 
 
 def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
-    """Take the step after ``done``; if it would make anything infinite or NaN, nothing is updated, and the first such tensor is named."""
+    """Take the next step. If the loss or a gradient is not finite, update nothing and name the first tensor that is not finite."""
     scale = rate_scale(setting.config, share_done(setting, done))
     try:
         session.run(graph.train_ops.step, {graph.train_ops.rate_scale: scale})
@@ -82,38 +90,38 @@ def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.
         if NOT_FINITE not in str(error):
             raise
         what = session.run_step_fn(lambda step_context: _first_not_finite(setting, graph, done, step_context.session))
-        raise TrainingDiverged(_diverged(setting, what, done.step + 1)) from None
+        raise TrainingDiverged(_divergence_message(setting, what, done.step + 1)) from None
 
 
 def _first_not_finite(setting: Setting, graph: TrainGraph, done: Progress, session: v1.Session) -> str:
-    """Compute the step after ``done`` once more, on the same batch and without its updates, tensor by tensor."""
+    """Evaluate the same step again, on the same batch, without its updates and tensor by tensor; describe the first non-finite one."""
     config, feed = setting.config, {}
     for number, tower in enumerate(graph.model.towers):
         batch = batch_of_step(setting.images, done.step, config.batch_size, config.seed, shard=number, num_shards=config.gpus)
         feed |= {tower.inputs["image"]: batch["image"], tower.inputs["index"]: batch["index"]}
     found = first_not_finite(session, [graph.loss, *graph.train_ops.gradients], feed)
-    if found is None:  # it happened in the step and not in its repetition
+    if found is None:  # the second evaluation was finite
         return "the loss or a gradient is not finite"
     name, value = found
     loss = session.run(graph.loss, feed)
     return f"the loss is {loss}; the first tensor that is not finite is {name} ({describe_non_finite(value)})"
 
 
-def _diverged(setting: Setting, what: str, step: int) -> str:
+def _divergence_message(setting: Setting, what: str, step: int) -> str:
     kept = checkpoints.newest_checkpoint(setting.run.folder)
     left = f"the last good checkpoint, {Path(kept).name}, is kept" if kept else "there was no checkpoint yet"
     return f"at step {step} {what}; {left} in {setting.run.folder}. A lower learning_rate or code_learning_rate usually helps"
 
 
 def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSaver, report: "Report") -> v1.train.MonitoredSession:
-    """The session that trains: it starts from the newest checkpoint, or else from the first table of codes."""
+    """Open the training session. It restores the newest checkpoint, or initialises the codes if there is none."""
     config, folder = setting.config, str(setting.run.folder)
-    scaffold = v1.train.Scaffold(saver=saver, init_fn=_assign_codes(setting, graph) if graph.model.tables else None)
+    scaffold = v1.train.Scaffold(saver=saver, init_fn=_initialise_codes(setting, graph) if graph.model.tables else None)
     with tf.device("/cpu:0"):
         summaries = build_summaries(graph)
     before_save = BeforeSave(setting, graph, report)
     hooks = [
-        report,  # first, so that the history holds every step that a checkpoint counts as done
+        report,  # before the saver's hook, so that the history holds every step that a checkpoint includes
         v1.train.SummarySaverHook(save_steps=config.summary_steps, output_dir=folder, summary_op=summaries),
         v1.train.CheckpointSaverHook(
             folder, save_secs=config.checkpoint_seconds, scaffold=scaffold, listeners=[before_save], save_graph_def=False
@@ -123,14 +131,14 @@ def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSav
         checkpoint_dir=folder,
         scaffold=scaffold,
         hooks=hooks,
-        save_checkpoint_secs=None,  # our own hook, whose listener looks at the variables first
+        save_checkpoint_secs=None,  # the hook above is used instead, because its listener checks the variables before saving
         save_summaries_steps=None,
         log_step_count_steps=None,
         config=setting.devices.session_config,
     )
 
 
-def _assign_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None]:
+def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None]:
     rows, values = v1.placeholder(tf.int64, [None]), v1.placeholder(tf.float32, [None, setting.config.num_dims])
     assign = v1.scatter_update(graph.model.codes, rows, values)
 
@@ -142,7 +150,7 @@ def _assign_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Sca
 
 
 def build_summaries(graph: TrainGraph) -> tf.Tensor:
-    """Build what TensorBoard shows: the loss, and grids of originals and reconstructions of the first tower's batch."""
+    """Build the summaries for TensorBoard: the loss, and grids of the first tower's images and their reconstructions."""
     tower = graph.model.towers[0]
     return v1.summary.merge(
         [
@@ -154,7 +162,7 @@ def build_summaries(graph: TrainGraph) -> tf.Tensor:
 
 
 def _grid(images: tf.Tensor) -> tf.Tensor:
-    """The first images of a batch as one picture, (1, side * height, side * width, 3) in [0, 1]."""
+    """Arrange the first images of a batch in a square grid; return it as one image, (1, side * height, side * width, 3) in [0, 1]."""
     batch, height, width, channels = images.shape
     side = min(GRID, int(np.sqrt(batch)))
     rows = tf.reshape(images[: side * side], (side, side, height, width, channels))
@@ -162,14 +170,18 @@ def _grid(images: tf.Tensor) -> tf.Tensor:
 
 
 class BeforeSave(v1.train.CheckpointSaverListener):
-    """Stores time and losses in every checkpoint, and refuses to save variables that are not finite, so that every checkpoint is usable."""
+    """Listener that runs before each checkpoint is saved.
+
+    It stores the seconds and the unreported losses in the checkpoint. It raises `TrainingDiverged` if a variable is not finite, so that
+    every checkpoint can be used.
+    """
 
     def __init__(self, setting: Setting, graph: TrainGraph, report: "Report"):
         self._setting, self._report, self._train_ops = setting, report, graph.train_ops
-        first = [*graph.model.network, *graph.model.tables]
-        known = {variable.op.name for variable in first}
+        model_variables = [*graph.model.network, *graph.model.tables]
+        known = {variable.op.name for variable in model_variables}
         others = [v for v in v1.global_variables() if v.dtype.base_dtype.is_floating and v.op.name not in known]
-        variables = [*first, *others]  # moments and averages too
+        variables = [*model_variables, *others]  # the others include Adam's moments and the averages of the weights
         self._names = [variable.op.name for variable in variables]
         self._finite = [tf.reduce_all(tf.math.is_finite(variable)) for variable in variables]
 
@@ -178,14 +190,14 @@ class BeforeSave(v1.train.CheckpointSaverListener):
         self._train_ops.unreported.load(self._report.unreported, session)
         bad = [name for name, finite in zip(self._names, session.run(self._finite), strict=True) if not finite]
         if bad:
-            raise TrainingDiverged(_diverged(self._setting, f"{bad[0]} is no longer finite", global_step_value))
+            raise TrainingDiverged(_divergence_message(self._setting, f"{bad[0]} is no longer finite", global_step_value))
 
 
 @contextmanager
-def _signals_noted() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or SIGTERM sets; outside the main thread, where Python delivers no signals, nothing sets it.
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that is set by Ctrl-C or SIGTERM. Outside the main thread, where Python delivers no signals, it is never set.
 
-    SIGTERM asks the program to end, not only the training, so it is raised again afterwards for whoever handled it before.
+    SIGTERM asks the whole program to end and not only the training, so it is raised again at the end for the previous handler.
     """
     stop, received = threading.Event(), []
     if threading.current_thread() is not threading.main_thread():
@@ -207,25 +219,25 @@ def _signals_noted() -> Iterator[threading.Event]:
 
 
 class Clock:
-    """Seconds of training alone, including those of earlier sittings."""
+    """Count the seconds of training, including those before the run was resumed, and without the time for building the graph."""
 
     def __init__(self, seconds_before: float):
         self._before, self._began = seconds_before, None
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._began = time.perf_counter()
 
     def seconds(self) -> float:
-        """Seconds of training so far."""
+        """Return the seconds of training so far."""
         return self._before + (0.0 if self._began is None else time.perf_counter() - self._began)
 
 
 class Report(v1.train.SessionRunHook):
-    """How far the run has come: the progress bar, the history of the loss, and the call after every step.
+    """Session hook that reports the progress: it updates the progress bar and the loss history, and calls ``on_step`` after every step.
 
     Attributes:
-        progress: steps and seconds, including those of earlier sittings.
+        progress: steps and seconds, including those before the run was resumed.
         clock: counts the seconds.
         unreported: (2,) sum and number of the losses since the last row of the history.
     """
@@ -243,7 +255,7 @@ class Report(v1.train.SessionRunHook):
         write_history(self._folder, read_history(self._folder, up_to_step=self._start.step))
         layout = "{percentage:3.0f}%|{bar:24}| {desc}"
         self._bar = progress_bar(total=1.0, bar_format=layout, mininterval=1, miniters=0)
-        self._shown_at = 0.0
+        self._last_shown = 0.0
 
     def before_run(self, run_context):
         return v1.train.SessionRunArgs(self._loss)
@@ -251,14 +263,14 @@ class Report(v1.train.SessionRunHook):
     def after_run(self, run_context, run_values):
         self.progress = Progress(self.progress.step + 1, self.clock.seconds())
         loss, share = float(run_values.results), share_done(self._setting, self.progress)
-        self._note_loss(loss, share)
-        # A log file keeps every line: the longer a run has lasted, the rarer they become.
-        if self.progress.seconds - self._shown_at > max(1.0, self.progress.seconds / 100) or share == 1:
-            self._show(share)
+        self._record_loss(loss, share)
+        # In a log file every update stays as a line, so the updates become rarer the longer the run has lasted.
+        if self.progress.seconds - self._last_shown > max(1.0, self.progress.seconds / 100) or share == 1:
+            self._update_bar(share)
         if self._on_step is not None:
             self._on_step(self.progress, loss)
 
-    def _note_loss(self, loss: float, share: float) -> None:
+    def _record_loss(self, loss: float, share: float) -> None:
         self.unreported = np.add(self.unreported, [loss, 1])
         self._recent.append(loss)
         if self.progress.step % self._steps_per_row == 0 or share == 1:
@@ -266,16 +278,16 @@ class Report(v1.train.SessionRunHook):
             append_history(self._folder, HistoryRow(self.progress.step, self.progress.seconds, mean))
             self.unreported = np.zeros(2)
 
-    def _show(self, share: float) -> None:
+    def _update_bar(self, share: float) -> None:
         progress, start = self.progress, self._start
-        self._shown_at = progress.seconds
+        self._last_shown = progress.seconds
         speed = (progress.step - start.step) * self._images_per_step / max(progress.seconds - start.seconds, 1e-9)
         left = tqdm.format_interval(progress.seconds * (1 / share - 1))
         self._bar.n = share
         self._bar.set_description_str(f"step {progress.step}, loss {np.mean(self._recent):.4f}, {speed:,.0f} images/s, {left} left")
 
     def close(self, stopped: bool) -> None:
-        """End the progress bar; say how to continue a run that was stopped."""
+        """Close the progress bar. If the run was stopped, print how to continue it."""
         self._bar.close()
         if stopped:
             print(f"stopped and saved in {self._folder}; the same call goes on from here", flush=True)

@@ -1,4 +1,4 @@
-"""The call that trains: open the run, build the model, the loss and the train op, run, evaluate."""
+"""The function that trains: open the run, build the model, the loss and the train op, run the loop, and evaluate the run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +16,12 @@ v1 = tf.compat.v1
 
 
 class TrainResult(NamedTuple):
-    """What a run made.
+    """The results of a run.
 
     Attributes:
-        run_dir: the folder that holds everything; see `glo_lib.runs.folder`.
+        run_dir: the run folder, which holds all results; see `glo_lib.runs.folder`.
         metrics: the content of ``metrics.json``.
-        history: (step, seconds, mean loss) over the run.
+        history: rows (step, seconds, mean loss) over the run.
     """
 
     run_dir: Path
@@ -30,12 +30,14 @@ class TrainResult(NamedTuple):
 
 
 def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
-    """Train GLO, continue a run that was stopped, or look again at one that is complete.
+    """Train GLO or a VAE, continue a run that was stopped, or return the results of a finished run.
 
-    Ctrl-C (in a notebook: the interrupt button) ends the run after the current step, with everything saved, and returns what there is;
-    SIGTERM does the same and ends the program. The same call continues the run; after a crash, from the newest complete checkpoint. Codes,
-    weights and metrics are then bit for bit those of a run that was never stopped, unless ``max_seconds`` makes the rates follow the clock.
-    Metrics and figures are made from the run folder.
+    Ctrl-C (in a notebook: the interrupt button) stops the run after the current step, saves everything, and returns the results so far.
+    SIGTERM does the same and then ends the program. Call the function again with the same settings to continue the run. After a crash, it
+    continues from the newest complete checkpoint. The final codes, weights and metrics are bit for bit equal to those of an uninterrupted
+    run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock.
+
+    Metrics and figures are computed from the run folder.
 
     Args:
         config: the settings.
@@ -45,10 +47,10 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
         `TrainResult`.
 
     Raises:
-        ValueError: settings that do not fit the data, the machine or the run folder; images that cannot be read.
-        FileNotFoundError: no such data.
+        ValueError: the settings do not fit the data, the machine or the run folder, or images cannot be read.
+        FileNotFoundError: the data do not exist.
         RunFolderInUse: another process is training in the run folder.
-        OSError: the disk is full; the message names the checkpoint that is left.
+        OSError: the disk is full; the message names the checkpoint that can still be used.
         TrainingDiverged: the loss or a variable became NaN or infinite; the last good checkpoint is kept.
 
     Example:
@@ -68,9 +70,9 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
 
 
 def prepare(config: TrainConfig) -> Setting:
-    """Find the devices, the images and the run folder, for those who build the graph themselves.
+    """Find the devices, the images and the run folder, for code that builds the graph itself.
 
-    Everything that can be wrong with the settings is said here. The folder is not locked afterwards.
+    All settings are checked here. The folder is created if necessary, and is no longer locked when the function returns.
 
     Args:
         config: the settings.
@@ -79,7 +81,10 @@ def prepare(config: TrainConfig) -> Setting:
         `glo_lib.training.build.Setting`.
 
     Raises:
-        ValueError, FileNotFoundError, RunFolderInUse: see `train`.
+        ValueError, FileNotFoundError, RunFolderInUse, OSError: see `train`.
+
+    Example:
+        ``build_model(prepare(TrainConfig()))``
     """
     devices = choose_devices(config.gpus, config.precision)
     with open_run(config) as run:

@@ -1,7 +1,9 @@
-"""The table of the chapter on the VAE: each number belongs to the images it is said to belong to."""
+"""The table of the chapter on the VAE: each number belongs to the images that it is said to belong to."""
 
+import dataclasses
+import functools
 import json
-import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +13,16 @@ from benchmarks import claims
 from glo_lib import inference
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import comparison, evaluate
-from glo_lib.evaluation.comparison import (
-    HEADINGS,
-    NUMBERS,
-    RECONSTRUCTION,
-    SAMPLES,
-    Contender,
-    average_rows,
-    glo_contender,
-    image_sets,
-    markdown_tables,
-    measure,
-    measure_data,
-    pca_contender,
-    vae_contender,
-)
+from glo_lib.evaluation.comparison import HEADINGS, MEASURES, average_rows, measure
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.split import find_split
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.training import train
 
-
-def small_config(**changes):
-    settings = {
-        "num_samples": 60, "held_out": 0.2, "image_size": 32, "num_dims": 6, "num_filters": (12, 8, 6), "batch_size": 8, "num_epochs": 4,
-        "max_seconds": 0, "precision": "float32",
-    }  # fmt: skip
-    return TrainConfig(**{**settings, **changes})
+CONFIG = TrainConfig(
+    num_samples=60, held_out=0.2, image_size=32, num_dims=6, num_filters=(12, 8, 6), batch_size=8, num_epochs=4, max_seconds=0,
+    precision="float32",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,120 +31,104 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(evaluate, "run_figures", lambda *_: {})
-        plain = comparison.AttributeClassifier
-        patch.setattr(comparison, "AttributeClassifier", lambda *args, **settings: plain(*args, **settings, steps=5))
-        sets = image_sets(small_config(), find_split(small_config()))
-        yield sets, train(small_config()).run_dir, train(small_config(model="vae")).run_dir
+        patch.setattr(comparison, "AttributeClassifier", functools.partial(comparison.AttributeClassifier, steps=5))
+        sets = comparison.image_sets(CONFIG, find_split(CONFIG))
+        yield sets, *(train(dataclasses.replace(CONFIG, model=model)).run_dir for model in ("glo", "vae"))
 
 
-def test_image_sets_hold_out_what_the_list_says_and_label_the_rest(runs):
+def test_image_sets_follow_the_split_and_use_attributes_where_there_are_some(runs, small_images):
     sets, _, _ = runs
     assert sets.training.shape == (48, 32, 32, 3) and sets.held_out.shape == sets.reference.shape == (12, 32, 32, 3)
     assert sets.rows[0] == 0 and sets.rows[-1] == 47 and (np.diff(sets.rows) > 0).all()
     assert sets.classifier is not None and sets.attributes(sets.held_out).shape == (12, 32)
-
-
-def test_without_a_list_of_attributes_pixels_serve(small_images):
-    config = small_config(data_dir=str(small_images), num_samples=0)
-    sets = image_sets(config, find_split(config))
+    config = TrainConfig(data_dir=str(small_images), held_out=0.2, image_size=32)
+    sets = comparison.image_sets(config, find_split(config))
     assert sets.classifier is None and sets.attributes is sets.pixels and len(sets.held_out) == 10
 
 
-def test_reconstructions_and_samples_of_glo_are_those_of_the_model(runs):
+def test_a_glo_contender_decodes_its_codes_and_a_longer_search_finds_better_ones(runs):
     sets, glo, _ = runs
-    contender, model = glo_contender(glo, sets, steps=3), inference.load(glo)
-    np.testing.assert_allclose(contender.of_training, model.decode(model.codes[sets.rows]), atol=1e-5)
-    assert list(contender.samples) == list(inference.PRIORS)
+    (short, long), model = (comparison.glo_contender(glo, sets, steps=steps) for steps in (1, 60)), inference.load(glo)
+    np.testing.assert_allclose(short.of_training, model.decode(model.codes[sets.rows]), atol=1e-5)
+    assert list(short.samples) == list(inference.PRIORS)
     expected = model.decode(inference.sample(model, "diagonal Gaussian", 12, 0))
-    np.testing.assert_allclose(contender.samples["diagonal Gaussian"], expected, atol=1e-5)
+    np.testing.assert_allclose(short.samples["diagonal Gaussian"], expected, atol=1e-5)
+    assert psnr(sets.held_out, long.of_held_out).mean() > psnr(sets.held_out, short.of_held_out).mean() + 0.2
 
 
-def test_a_longer_search_finds_better_codes_of_held_out_images(runs):
-    sets, glo, _ = runs
-    values = [psnr(sets.held_out, glo_contender(glo, sets, steps=steps).of_held_out).mean() for steps in (1, 60)]
-    assert values[1] > values[0] + 0.2
-
-
-def test_reconstructions_of_the_vae_are_decoded_means(runs):
+def test_a_vae_contender_decodes_the_means_of_its_encoder(runs):
     sets, _, vae = runs
-    contender, model = vae_contender(vae, sets, "β = 1"), inference.load(vae)
-    means = load_encoder(vae).encode(sets.held_out).mean
-    np.testing.assert_allclose(contender.of_held_out, model.decode(means), atol=1e-5)
-    np.testing.assert_allclose(contender.of_training, model.decode(load_encoder(vae).encode(sets.reference).mean), atol=1e-4)
+    contender, model, encoder = comparison.vae_contender(vae, sets, "β = 1"), inference.load(vae), load_encoder(vae)
+    np.testing.assert_allclose(contender.of_held_out, model.decode(encoder.encode(sets.held_out).mean), atol=1e-5)
+    np.testing.assert_allclose(contender.of_training, model.decode(encoder.encode(sets.reference).mean), atol=1e-4)
     assert contender.name == "β = 1" and list(contender.samples) == ["unit Gaussian"]
 
 
 def test_pca_reconstructs_training_images_better_than_held_out_ones(runs):
-    sets, _, _ = runs
-    (row,) = measure(pca_contender(sets, 40), sets)
+    (row,) = measure(comparison.pca_contender(runs[0], 20), runs[0])
     assert row["psnr_training"] > row["psnr_held_out"] + 3 and row["model"] == "PCA"
 
 
 def test_every_number_is_that_of_its_images(runs):
-    """A contender whose reconstructions have known errors and whose samples are the reference itself, or the training images."""
+    """Reconstructions are too bright by a known amount. Samples are the reference images themselves, or have half their contrast."""
     sets, _, _ = runs
-    as_floats = [images / np.float32(127.5) - 1 for images in (sets.reference, sets.held_out)]
-    dim = [0.5 * images for images in as_floats]
-    known = Contender("known", dim[0] + 0.02, dim[1] + 0.2, {"itself": as_floats[0], "half": dim[0]})
-    halved = sets._replace(training=np.uint8((0.5 * (np.asarray(sets.training) / 127.5 - 1) + 1) * 127.5 + 0.5), held_out=sets.held_out)
-    halved = halved._replace(held_out=np.uint8((dim[1] + 1) * 127.5 + 0.5))
+    training, held_out = (0.5 * (images / np.float32(127.5) - 1) for images in (sets.training, sets.held_out))
+    halved = sets._replace(training=np.uint8((training + 1) * 127.5 + 0.5), held_out=np.uint8((held_out + 1) * 127.5 + 0.5))
+    half = training[sets.rows]
+    known = comparison.Contender("known", half + 0.02, held_out + 0.2, {"itself": 2 * half, "half": half})
     row, _ = measure(known, halved)
     assert row["psnr_training"] == pytest.approx(40, abs=0.5) and row["psnr_held_out"] == pytest.approx(20, abs=0.1)
     assert row["ssim_training"] > row["ssim_held_out"]
-    row, half = measure(known, sets)
-    assert (row["prior"], half["prior"]) == ("itself", "half")
+    row, half_row = measure(known, sets)
+    assert (row["prior"], half_row["prior"]) == ("itself", "half")
     assert row["precision"] == row["recall"] == 1 and row["sharpness"] == pytest.approx(1, abs=1e-4)
     assert row["frechet_pixels"] == pytest.approx(0, abs=1e-3) and row["memorisation"] == pytest.approx(0, abs=1e-3)
-    assert half["sharpness"] == pytest.approx(0.25, abs=1e-3) and half["frechet_pixels"] > 1 and half["frechet_attributes"] > 0
-
-
-def test_the_row_of_the_data_has_ratio_one(runs):
-    row = measure_data(runs[0])
-    assert row["memorisation"] == pytest.approx(1) and np.isnan(row["psnr_training"]) and row["frechet_pixels"] > 0
+    assert half_row["sharpness"] == pytest.approx(0.25, abs=1e-3)
+    assert half_row["frechet_pixels"] > 1 and half_row["frechet_attributes"] > 0
+    data_row = comparison.measure_data(sets)
+    assert data_row["memorisation"] == pytest.approx(1) and np.isnan(data_row["psnr_training"]) and data_row["frechet_pixels"] > 0
 
 
 def row_of(value, **names):
-    return {"model": "GLO", "prior": "p", **dict.fromkeys(NUMBERS, value), **names}
+    return {"model": "GLO", "prior": "p", **dict.fromkeys(MEASURES, value), **names}
 
 
 def test_rows_are_averaged_over_runs():
     means, deviations = average_rows([[row_of(1.0), row_of(5.0, prior="q")], [row_of(3.0), row_of(5.0, prior="q")]])
-    assert means[0]["psnr_training"] == 2 and deviations[0]["psnr_training"] == pytest.approx(np.sqrt(2))
-    assert means[1] == row_of(5.0, prior="q") and deviations[1]["recall"] == 0
+    assert means == [row_of(2.0), row_of(5.0, prior="q")]
+    assert deviations[0]["psnr_training"] == pytest.approx(np.sqrt(2)) and deviations[1]["recall"] == 0
+    for different in ([[row_of(1.0)]], [[row_of(1.0)], [row_of(1.0, model="VAE")]]):
+        with pytest.raises(ValueError, match="at least two runs with the same rows"):
+            average_rows(different)
 
 
-@pytest.mark.parametrize("runs_", [[[row_of(1.0)]], [[row_of(1.0)], [row_of(1.0, model="VAE")]], []])
-def test_runs_that_cannot_be_averaged_are_refused(runs_):
-    with pytest.raises(ValueError, match="at least two runs with the same rows"):
-        average_rows(runs_)
-
-
-def test_the_tables_have_a_line_for_each_model_and_for_each_prior_and_a_cell_for_each_number():
+def test_the_tables_have_a_row_for_each_model_and_for_each_prior():
     rows = [row_of(1.25), row_of(2.5, prior="q"), row_of(float("nan"), model="held-out images")]
-    reconstructions, samples = markdown_tables(rows, [row_of(0.5)] * 3).split("\n\n")
-    assert [line.split(" | ")[0] for line in reconstructions.splitlines()[2:]] == ["| GLO"]  # once, and not what has no reconstructions
-    assert reconstructions.splitlines()[2] == "| GLO | 1.25 ± 0.50 | 1.25 ± 0.50 | 1.250 ± 0.500 | 1.250 ± 0.500 |"
-    assert [line.split(" | ")[:2] for line in samples.splitlines()[2:]] == [["| GLO", "p"], ["| GLO", "q"], ["| held-out images", "p"]]
-    assert re.fullmatch(r"\| held-out images \| p (\|  )+\|", samples.splitlines()[-1])
-    for table, numbers in ((reconstructions, RECONSTRUCTION), (samples, SAMPLES)):
-        assert len({line.count("|") for line in table.splitlines()}) == 1
-        assert all(HEADINGS[number] in table.splitlines()[0] for number in numbers)
-    assert (*RECONSTRUCTION, *SAMPLES) == NUMBERS
+    reconstructions, samples = (table.splitlines() for table in comparison.markdown_tables(rows, [row_of(0.5)] * 3).split("\n\n"))
+    assert reconstructions[2:] == ["| GLO | 1.25 ± 0.50 | 1.25 ± 0.50 | 1.250 ± 0.500 | 1.250 ± 0.500 |"]
+    assert [line.split(" | ")[:2] for line in samples[2:]] == [["| GLO", "p"], ["| GLO", "q"], ["| held-out images", "p"]]
+    assert samples[-1] == "| held-out images | p " + 6 * "|  " + "|"
+    assert {line.count("|") for line in reconstructions} == {6} and {line.count("|") for line in samples} == {9}
+    assert all(heading in reconstructions[0] + samples[0] for heading in HEADINGS.values())
 
 
-def test_the_benchmark_trains_every_contender_of_a_seed(runs, monkeypatch):
-    sets, glo, _ = runs
-    monkeypatch.setenv("GLO_CACHE_DIR", str(glo.parents[1]))  # two of the five runs are there
-    monkeypatch.setattr(evaluate, "run_figures", lambda *_: {})
+def test_the_benchmark_trains_and_measures_every_contender(runs, monkeypatch):
+    sets, glo, vae = runs
+    trained = []
+
+    def record(config):
+        trained.append(config)
+        return types.SimpleNamespace(run_dir=glo if config.model == "glo" else vae, metrics={"seconds": 7.0})
+
+    monkeypatch.setattr(claims, "train", record)
     monkeypatch.setattr(comparison, "image_sets", lambda *_: sets)
-    monkeypatch.setattr(comparison.glo_contender, "__defaults__", ("GLO", 0, 2, ("full Gaussian",)))
-    rows = claims.rows_of_seed(small_config())
-    models = [row["model"] for row in rows]
-    assert models[:-5] == ["GLO", "GLO, random start"]
-    assert models[-5:] == ["VAE, same steps", "VAE, same seconds", "VAE, same steps, β = 0.1", "PCA", "held-out images"]
-    by_name = {row["model"]: row for row in rows}
-    betas = {name: row["psnr_training"] for name, row in by_name.items() if name.startswith("VAE")}
-    assert len(set(betas.values())) == 3 and by_name["held-out images"]["memorisation"] == pytest.approx(1)
+    monkeypatch.setattr(comparison, "glo_contender", functools.partial(comparison.glo_contender, steps=2))
+    monkeypatch.setattr(comparison, "measure", lambda contender, _: [{"model": contender.name} for _ in contender.samples])
+    models = [row["model"] for row in claims.rows_of_seed(CONFIG)]
+    vaes = ["VAE, same steps", "VAE, same seconds", "VAE, same steps, β = 0.1"]
+    assert models == ["GLO"] * len(inference.PRIORS) + ["GLO, random start", *vaes, "PCA", "held-out images"]
+    assert [(config.model, config.code_init) for config in trained] == [("glo", "pca"), ("glo", "normal")] + 3 * [("vae", "pca")]
+    assert [(config.max_seconds, config.kl_weight) for config in trained[2:]] == [(0, 1), (7, 1), (0, 0.1)]
 
 
 def test_the_benchmark_writes_its_table_for_two_seeds(small_images, tmp_path, monkeypatch, capsys):
@@ -172,10 +141,7 @@ def test_the_benchmark_writes_its_table_for_two_seeds(small_images, tmp_path, mo
     assert content["mean"][1]["psnr_training"] is None and content["settings"]["num_epochs"] == 2
     assert str(small_images) not in text + json.dumps(content) and f"data_dir={Path(small_images).name}" in text
     assert "2.000 ± 1.414" in text and text in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["num_epochs", "--seeds", "0", "1"]])
-def test_the_benchmark_says_what_it_takes(arguments, capsys):
-    with pytest.raises(SystemExit):
-        claims.main(arguments)
-    assert "settings as name=value, and at least two seeds" in capsys.readouterr().err
+    for arguments in (["--seeds", "0"], ["num_epochs", "--seeds", "0", "1"]):
+        with pytest.raises(SystemExit):
+            claims.main(arguments)
+        assert "settings as name=value, and at least two seeds" in capsys.readouterr().err

@@ -1,20 +1,12 @@
 """What the figures of the chapter on inference show."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from glo_lib.figures.inference import show_convergence, show_steps
 from glo_lib.inference.encoding import Encoding
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def test_convergence_shows_each_start_and_the_best_so_far():
+def test_convergence_shows_each_start_and_the_best_start_so_far():
     losses = np.array([[[4.0, 2], [3, 3]], [[2, 2], [3, 1]], [[5, 2], [1, 3]]])  # (3 steps, 2 starts, 2 images)
     encoding = Encoding(np.zeros((2, 1)), np.zeros(2), np.ones(2, bool), np.zeros(2, int), losses, ("mean", "random 1"))
     (axis,) = show_convergence(encoding).axes

@@ -1,6 +1,5 @@
-"""What the figures of the chapter on the inputs show, and that its readers do what it says of them."""
+"""What the figures of the chapter on the inputs show, and that its readers behave as the chapter says."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,15 +8,9 @@ from glo_lib.figures.inputs import overtaking_queues, running, show_drift, show_
 from glo_lib.inputs import get_inputs_queue, preprocess_inputs
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
-def greys(tmp_path_factory):
-    """Ten JPEG files: file i is grey of level 25 i, every fifth is large."""
+def grey_files(tmp_path_factory):
+    """Ten JPEG files. File i has grey level 25 i, and every fifth file is large."""
     folder = tmp_path_factory.mktemp("greys")
     names = [str(folder / f"{i}.jpg") for i in range(10)]
     for i, name in enumerate(names):
@@ -25,44 +18,35 @@ def greys(tmp_path_factory):
     return names
 
 
-def to_eight(inputs):
-    return preprocess_inputs(inputs, size=8)
-
-
-def pairs_of(build, num_batches):
-    with running(build) as next_batch:
+def read_pairs(reader, files, num_batches, **settings):
+    """The number of the image and the index that came with it, for each image of the first batches."""
+    with running(lambda: reader(files, lambda inputs: preprocess_inputs(inputs, size=8), **settings)) as next_batch:
         batches = [next_batch() for _ in range(num_batches)]
     levels = np.concatenate([batch["image"].mean((1, 2, 3)) for batch in batches])
     return ((levels + 1) * 127.5 / 25).round().astype(int), np.concatenate([batch["index"] for batch in batches])
 
 
 @pytest.mark.parametrize("reader", [two_queues, overtaking_queues])
-def test_with_one_thread_two_queues_stay_together_and_in_order(greys, reader):
-    images, indices = pairs_of(lambda: reader(greys, to_eight, batch_size=5), num_batches=4)
+def test_with_one_thread_two_queues_keep_the_pairs_and_the_order(grey_files, reader):
+    images, indices = read_pairs(reader, grey_files, num_batches=4, batch_size=5)
     assert images.tolist() == indices.tolist() == [*range(10), *range(10)]
 
 
-def test_decoded_images_in_their_own_queue_overtake_each_other(greys):
-    images, indices = pairs_of(lambda: overtaking_queues(greys, to_eight, num_threads=8), num_batches=25)
+def test_with_several_threads_decoded_images_overtake_each_other_and_pairs_do_not(grey_files):
+    images, indices = read_pairs(overtaking_queues, grey_files, num_batches=25, num_threads=8)
     assert (indices == np.arange(400) % 10).all() and (images != indices).any()
-
-
-def test_a_pipeline_of_pairs_runs_in_the_same_frame(greys):
-    images, indices = pairs_of(lambda: get_inputs_queue(greys, to_eight, num_threads=8, batch_size=10), num_batches=10)
+    images, indices = read_pairs(get_inputs_queue, grey_files, num_batches=10, num_threads=8, batch_size=10)
     assert (images == indices).all() and set(indices) == set(range(10))
 
 
-def test_windows_are_central_squares_with_their_names():
+def test_windows_are_named_central_squares():
     (axis,) = show_windows(np.zeros((218, 178, 3), np.uint8), {"whole": 178, "face": 108}).axes
-    assert [(patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) for patch in axis.patches] == [
-        (-0.5, 19.5, 178, 178),
-        (34.5, 54.5, 108, 108),
-    ]
+    squares = [(patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) for patch in axis.patches]
+    assert squares == [(-0.5, 19.5, 178, 178), (34.5, 54.5, 108, 108)]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["whole", "face"]
-    assert "pixels" in axis.get_xlabel() and "pixels" in axis.get_ylabel()
 
 
-def test_streams_show_every_index_at_its_position_and_part_the_epochs():
+def test_streams_show_each_index_at_its_position_and_a_line_between_epochs():
     figure = show_streams({"one": np.array([2, 0, 1, 1, 2, 0, 2]), "two": np.array([0, 1])}, num_images=3)
     points = figure.axes[0].collections[0].get_offsets()
     assert points.tolist() == [[0, 2], [1, 0], [2, 1], [3, 1], [4, 2], [5, 0], [6, 2]]
@@ -70,7 +54,7 @@ def test_streams_show_every_index_at_its_position_and_part_the_epochs():
     assert [axis.get_title() for axis in figure.axes] == ["one", "two"] and not figure.axes[1].lines
 
 
-def test_drift_marks_the_wrong_pairs_and_says_their_share():
+def test_drift_marks_wrong_pairs_and_shows_their_share():
     figure = show_drift({"bad": np.array([0, 1, -1, 0]), "good": np.zeros(4)})
     right, wrong = figure.axes[0].collections
     assert right.get_offsets().tolist() == [[0, 0], [3, 0]] and wrong.get_offsets().tolist() == [[1, 1], [2, -1]]
@@ -78,7 +62,7 @@ def test_drift_marks_the_wrong_pairs_and_says_their_share():
     assert [axis.get_title("left") for axis in figure.axes] == ["bad: 50.0% wrong", "good: 0.0% wrong"]
 
 
-def test_rates_are_bars_with_their_numbers_the_first_on_top():
+def test_rates_are_labelled_bars_from_top_to_bottom():
     (axis,) = show_rates({"slow": 120.4, "fast": 12000.0}).axes
     assert [bar.get_width() for bar in axis.patches] == [120.4, 12000.0]
     assert [text.get_text().strip() for text in axis.texts] == ["120", "12,000"]

@@ -2,20 +2,13 @@
 
 from collections import Counter
 
-import matplotlib.pyplot as plt
 import pytest
 
 from glo_lib.figures.training import operations_by_device, show_devices, show_lines
 from glo_lib.graph.backend import tf
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def test_operations_are_counted_by_part_and_by_the_device_they_ask_for():
+def test_operations_are_counted_by_part_and_requested_device():
     with tf.Graph().as_default() as graph:
         with tf.device("/cpu:1"):
             one = tf.constant(1.0, name="tower_1/one")
@@ -26,17 +19,13 @@ def test_operations_are_counted_by_part_and_by_the_device_they_ask_for():
 
 
 def test_small_parts_are_drawn_together_and_no_operation_is_lost():
-    counts = {"large": Counter({"/cpu:0": 8, "/cpu:1": 4}), "a": Counter({"/cpu:0": 1}), "b": Counter({"none": 2})}
+    counts = {"large": Counter({"/cpu:0": 8, "/cpu:1": 4}), "a": Counter({"/cpu:0": 1}), "b": Counter({"none": 4})}
     (axis,) = show_devices(counts, at_least=5).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["large", "all else"]
     drawn = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axis.containers}
-    assert drawn == {"/cpu:0": [8, 1], "/cpu:1": [4, 0], "none": [0, 2]}
+    assert drawn == {"/cpu:0": [8, 1], "/cpu:1": [4, 0], "none": [0, 4]}
     assert [bar.get_x() for bar in axis.containers[1]] == [8, 1]  # stacked
-
-
-def test_all_parts_are_drawn_when_none_is_small():
-    (axis,) = show_devices({"one": Counter({"none": 3})}, at_least=3).axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["one"]
+    assert len(show_devices({"one": Counter({"none": 3})}, at_least=3).axes[0].patches) == 1
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("linear", ("linear", "linear")), ("log", ("linear", "log")), ("loglog", ("log", "log"))])

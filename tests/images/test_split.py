@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from glo_lib import faces
@@ -16,134 +14,119 @@ from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.images.split import find_images, find_split, read_partition, split_images
 from glo_lib.training import train
+from tests.make_files import write_file
+
+PARTITION_NAME = "list_eval_partition.txt"
 
 
-def make_images(folder, count, colour=lambda number: number):
+def write_images(folder, count, grey=lambda number: number):
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        pixels = np.full((36, 36, 3), colour(number), np.uint8) + np.random.default_rng(number).integers(0, 5, (36, 36, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+        pixels = grey(number) + np.random.default_rng(number).integers(0, 5, (36, 36, 3), np.uint8)
+        Image.fromarray(np.uint8(pixels)).save(folder / f"{number:03d}.png")
     return folder
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return make_images(tmp_path / "images", 20)
+    """A folder of 20 files; their contents do not matter for the split."""
+    for number in range(20):
+        write_file(tmp_path / "images" / f"{number:03d}.png")
+    return tmp_path / "images"
 
 
-def names(filenames):
-    return [Path(filename).name for filename in filenames]
+def numbers(filenames):
+    return [int(Path(filename).stem) for filename in filenames]
 
 
 def write_partition(path, parts):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(f"{number:03d}.png {part}\n" for number, part in enumerate(parts)))
+    """Write a list that assigns the images 0, 1, ... to the parts given by digits."""
+    write_file(path, "".join(f"{number:03d}.png {part}\n" for number, part in enumerate(parts)).encode())
 
 
-def test_without_a_share_every_image_is_trained_on(folder):
-    write_partition(folder / "list_eval_partition.txt", "2" * 20)
+def test_all_images_are_used_for_training_if_the_share_is_zero(folder):
+    write_partition(folder / PARTITION_NAME, "2" * 20)
     split = split_images(folder, 0)
     assert len(split.training) == 20 and split.held_out == []
 
 
-def test_the_draw_is_a_partition_of_the_images_that_depends_on_the_seed_alone(folder):
+def test_without_a_list_the_images_are_divided_at_random_depending_only_on_the_seed(folder):
     split = split_images(folder, 0.3)
-    assert len(split.held_out) == 6 and sorted(split.training + split.held_out) == sorted(str(path) for path in folder.iterdir())
+    assert len(split.held_out) == 6 and sorted(split.training + split.held_out) == sorted(map(str, folder.iterdir()))
     assert split == split_images(folder, 0.3) != split_images(folder, 0.3, seed=1)
     assert split.training == sorted(split.training)
-    assert names(split.held_out) != [f"{number:03d}.png" for number in range(14, 20)]  # not simply the last ones
+    assert numbers(split.held_out) != list(range(14, 20))  # not simply the last ones
 
 
-@pytest.mark.parametrize("place", ["list_eval_partition.txt", "Eval/list_eval_partition.txt"])
-def test_the_list_decides_where_there_is_one(folder, place):
+@pytest.mark.parametrize("place", [PARTITION_NAME, f"Eval/{PARTITION_NAME}"])
+def test_a_list_in_the_folder_decides(folder, place):
     write_partition(folder / place, "0" * 12 + "1" * 5 + "2" * 3)
     split = split_images(folder, 0.1)
-    assert names(split.training) == [f"{number:03d}.png" for number in range(12)]
-    assert names(split.held_out) == [f"{number:03d}.png" for number in range(12, 20)]
+    assert numbers(split.training) == list(range(12)) and numbers(split.held_out) == list(range(12, 20))
 
 
-def test_the_list_is_found_beside_celebas_folder_and_beside_the_archive(tmp_path):
-    make_images(tmp_path / "img_align_celeba", 6)
-    write_partition(tmp_path / "list_eval_partition.txt", "010212")
+def test_a_list_beside_celebas_folder_or_beside_the_archive_is_found(tmp_path):
+    for number in range(6):
+        write_file(tmp_path / "img_align_celeba" / f"{number:03d}.png")
+    write_partition(tmp_path / PARTITION_NAME, "010212")
     shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "img_align_celeba")
     for data_dir in (tmp_path, tmp_path / "img_align_celeba", tmp_path / "archive.zip"):
-        assert names(split_images(data_dir, 0.1).training) == ["000.png", "002.png"]
+        assert numbers(split_images(data_dir, 0.1).training) == [0, 2]
 
 
-def test_a_number_of_samples_is_shared_between_the_parts(folder):
-    write_partition(folder / "list_eval_partition.txt", "0" * 12 + "1" * 8)
+def test_a_number_of_samples_is_divided_between_the_parts(folder):
+    write_partition(folder / PARTITION_NAME, "0" * 12 + "1" * 8)
     split = split_images(folder, 0.25, num_samples=8)
-    assert names(split.training) == [f"{number:03d}.png" for number in range(6)]
-    assert names(split.held_out) == ["012.png", "013.png"]
+    assert numbers(split.training) == list(range(6)) and numbers(split.held_out) == [12, 13]
 
 
-def test_the_embedded_faces_bring_their_list():
-    config = TrainConfig(num_samples=40, held_out=0.1)
-    split = find_split(config)
-    assert (len(split.training), len(split.held_out)) == (32, 8)
-    assert find_images(config) == split.training
-    assert len(find_images(TrainConfig(num_samples=40))) == 40 and find_split(TrainConfig(num_samples=40)).held_out == []
-    assert Path(split.training[0]).is_relative_to(faces.load_faces(40))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda folder: split_images(folder, 1.0), "held_out is 1.0; it must be a share"),
-        (lambda folder: split_images(folder, -0.1), "held_out is -0.1"),
-        (lambda folder: split_images(folder, 0.99), "no image of .* is left for training"),
-        (lambda folder: split_images(folder, 0.1, num_samples=21), "num_samples is 21, and .* holds 20 images"),
-    ],
-)
-def test_shares_that_leave_nothing_are_refused(folder, call, message):
-    with pytest.raises(ValueError, match=message):
-        call(folder)
-
-
-def test_lists_that_do_not_fit_are_refused(folder):
-    path = folder / "list_eval_partition.txt"
-    write_partition(path, "0" * 18)
-    with pytest.raises(ValueError, match=r"lists 18 images, and not '018.png' \(2 missing\)"):
-        split_images(folder, 0.1)
-    write_partition(path, "0" * 20)
-    with pytest.raises(ValueError, match=r"no image of .* is left for held_out"):
-        split_images(folder, 0.1)
-    write_partition(path, "0" * 19 + "1")
-    with pytest.raises(ValueError, match="only 10 images to train on and 1 to hold out"):
-        split_images(folder, 0.5, num_samples=20)
+def test_the_embedded_faces_are_split_by_their_list(monkeypatch, folder):
+    write_partition(folder / PARTITION_NAME, "0" * 15 + "1" * 5)
+    loaded = []
+    monkeypatch.setattr(faces, "load_faces", lambda count: loaded.append(count) or folder)
+    config = TrainConfig(num_samples=20, held_out=0.1)
+    assert numbers(find_split(config).held_out) == list(range(15, 20)) and numbers(find_images(config)) == list(range(15))
+    assert len(find_images(TrainConfig())) == 20
+    assert loaded == [20, 20, 4096]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("parts", "held_out", "num_samples", "message"),
     [
-        ("a.jpg 0\nb.jpg 3\n", "line 2: 'b.jpg 3' is not"),
-        ("a.jpg\n", "line 1"),
-        ("a.jpg 0\n\na.jpg 1\n", "line 3: 'a.jpg' is listed twice"),
+        ("", 1.0, 0, "held_out is 1.0; it must be a share"),
+        ("", -0.1, 0, "held_out is -0.1"),
+        ("", 0.99, 0, "no image of .* is left for training"),
+        ("", 0.1, 21, "num_samples is 21, and .* holds 20 images"),
+        ("0" * 18, 0.1, 0, r"lists 18 images, and not '018.png' \(2 missing\)"),
+        ("0" * 20, 0.1, 0, "no image of .* is left for held_out"),
+        ("0" * 19 + "1", 0.5, 20, "only 10 images to train on and 1 to hold out"),
     ],
 )
-def test_damaged_lines_are_named(tmp_path, text, message):
-    (tmp_path / "list.txt").write_text(text)
+def test_a_split_that_is_not_possible_is_refused(folder, parts, held_out, num_samples, message):
+    if parts:
+        write_partition(folder / PARTITION_NAME, parts)
     with pytest.raises(ValueError, match=message):
-        read_partition(tmp_path / "list.txt")
+        split_images(folder, held_out, num_samples)
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "any.txt"
-    path.write_bytes(content)
-    try:
-        parts = read_partition(path)
-    except ValueError as error:
-        assert "line" in str(error)
-    else:
-        assert set(parts.values()) <= {"0", "1", "2"}
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"a.jpg 0\nb.jpg 3\n", "line 2: 'b.jpg 3' is not"),
+        (b"\xff\xfe\n", "line 1"),
+        (b"a.jpg 0\n\na.jpg 1\n", "line 3: 'a.jpg' is listed twice"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, contents, message):
+    with pytest.raises(ValueError, match=message):
+        read_partition(write_file(tmp_path / "list.txt", contents))
 
 
-def run(folder, run_dir):
+def train_briefly(folder, run_dir):
+    """Train on two thirds of the images; return the variables of the checkpoint, as bytes, and the quality of the PCA."""
     config = TrainConfig(
         data_dir=str(folder), run_dir=str(run_dir), image_size=32, num_dims=4, num_filters=(8, 8, 8), batch_size=8,
-        num_epochs=2, max_seconds=0, precision="float32", held_out=0.3,
+        num_epochs=1, max_seconds=0, precision="float32", held_out=0.3,
     )  # fmt: skip
     result = train(config)
     checkpoint = tf.train.latest_checkpoint(str(result.run_dir))
@@ -152,22 +135,22 @@ def run(folder, run_dir):
 
 
 def test_held_out_images_never_enter_training_or_pca(tmp_path, monkeypatch):
-    """Training images are dark, held-out ones bright; they are looked for in all that is fitted, and then they are taken away."""
+    """Training images are dark and held-out images bright; after the first run the held-out files are emptied, and nothing changes."""
     monkeypatch.setattr("glo_lib.evaluation.evaluate.run_figures", lambda *_: {})
-    held_out = {int(Path(filename).stem) for filename in split_images(make_images(tmp_path / "a", 40), 0.3).held_out}
-    folder = make_images(tmp_path / "a", 40, lambda number: 240 if number in held_out else number)
+    held_out = set(numbers(split_images(write_images(tmp_path / "images", 40), 0.3).held_out))
+    folder = write_images(tmp_path / "images", 40, lambda number: 240 if number in held_out else number)
     seen = []
 
-    def watched(images, *arguments, **settings):
+    def recording_fit_pca(images, *arguments, **options):
         seen.append(np.array(images))
-        return fit_pca(images, *arguments, **settings)
+        return fit_pca(images, *arguments, **options)
 
-    monkeypatch.setattr("glo_lib.training.build.fit_pca", watched)
-    monkeypatch.setattr("glo_lib.evaluation.evaluate.fit_pca", watched)
-    learned = run(folder, tmp_path / "run")
+    monkeypatch.setattr("glo_lib.training.build.fit_pca", recording_fit_pca)
+    monkeypatch.setattr("glo_lib.evaluation.evaluate.fit_pca", recording_fit_pca)
+    learned = train_briefly(folder, tmp_path / "run")
     assert len(seen) == 2 and all(len(images) == 28 and images.max() < 60 for images in seen)
-    for filename in split_images(folder, 0.3).held_out:  # nothing that could be read is left in them
+    for filename in split_images(folder, 0.3).held_out:
         facts = os.stat(filename)
         Path(filename).write_bytes(b"")
         os.utime(filename, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert run(folder, tmp_path / "again") == learned
+    assert train_briefly(folder, tmp_path / "again") == learned

@@ -1,4 +1,4 @@
-"""One holder at a time, and none left behind by a process that was killed."""
+"""A lock has one holder at a time, and a process that is killed leaves none behind."""
 
 import os
 import signal
@@ -19,21 +19,8 @@ time.sleep(600)
 """
 
 
-def holder(path) -> subprocess.Popen:
-    """Another process that holds a lock, until it is killed."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-def kill(process: subprocess.Popen) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-
-
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_lock_has_one_holder_and_ends_with_it(tmp_path, kind):
+def test_a_lock_has_one_holder_until_it_is_released(tmp_path, kind):
     path = tmp_path if kind == "folder" else tmp_path / "lock"
     first = acquire(path)
     assert first.holds and acquire(path) is None
@@ -41,62 +28,54 @@ def test_a_lock_has_one_holder_and_ends_with_it(tmp_path, kind):
     first.release()
     with acquire(path) as second:
         assert second.holds and acquire(path) is None
+    third = acquire(path)
+    assert third.holds
+    del third
     assert acquire(path).holds
 
 
 def test_a_killed_process_leaves_no_lock_behind(tmp_path):
-    process = holder(tmp_path / "lock")
-    try:
-        assert acquire(tmp_path / "lock") is None
-    finally:
-        kill(process)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n" and acquire(tmp_path / "lock") is None
+        finally:
+            process.send_signal(signal.SIGKILL)
     assert acquire(tmp_path / "lock").holds
 
 
-def test_a_lock_that_is_forgotten_is_released(tmp_path):
-    lock = acquire(tmp_path / "lock")
-    del lock
-    assert acquire(tmp_path / "lock").holds
-
-
-def test_without_locks_in_the_system_a_warning_says_so(tmp_path, monkeypatch):
+def test_on_a_system_without_locks_a_warning_says_so_and_nothing_is_removed(tmp_path, monkeypatch):
+    (tmp_path / "decoding-old").write_text("")
+    os.utime(tmp_path / "decoding-old", (1, 1))
     monkeypatch.setattr(locks, "fcntl", None)
     with pytest.warns(UserWarning, match="cannot lock files: see that no second process"):
         lock = acquire(tmp_path / "lock")
     assert not lock.holds
     lock.release()
+    remove_abandoned(tmp_path, "decoding-")
+    assert os.listdir(tmp_path) == ["decoding-old"]
 
 
-def test_a_file_system_that_knows_no_locks_is_said_to(tmp_path, monkeypatch):
-    def no_locks(*_):
+def test_on_a_file_system_without_locks_a_warning_says_so(tmp_path, monkeypatch):
+    def flock(*_):
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     with pytest.warns(UserWarning, match=r"lock cannot be locked \(No locks available\)"):
         assert not acquire(tmp_path / "lock").holds
 
 
-def test_only_old_things_that_nobody_holds_are_removed(tmp_path):
+def test_only_old_files_and_folders_that_nobody_holds_are_removed(tmp_path):
+    (tmp_path / "decoding-folder" / "a").mkdir(parents=True)
     for name in ("decoding-old", "decoding-held", "decoding-young", "other"):
         (tmp_path / name).write_text("")
-    (tmp_path / "decoding-folder" / "a").mkdir(parents=True)
-    for name in ("decoding-old", "decoding-held", "other", "decoding-folder"):
+    for name in ("decoding-old", "decoding-held", "decoding-folder", "other"):
         os.utime(tmp_path / name, (1, 1))
     with acquire(tmp_path / "decoding-held"):
         remove_abandoned(tmp_path, "decoding-")
         assert sorted(os.listdir(tmp_path)) == ["decoding-held", "decoding-young", "other"]
     remove_abandoned(tmp_path, "decoding-")
     assert sorted(os.listdir(tmp_path)) == ["decoding-young", "other"]
-    remove_abandoned(tmp_path / "nowhere", "decoding-")
 
 
-def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
-    (tmp_path / "decoding-old").write_text("")
-    os.utime(tmp_path / "decoding-old", (1, 1))
-    monkeypatch.setattr(locks, "fcntl", None)
-    remove_abandoned(tmp_path, "decoding-")
-    assert os.listdir(tmp_path) == ["decoding-old"]
-
-
-def test_a_process_has_a_name():
+def test_the_holder_of_a_lock_describes_itself_by_its_process():
     assert locks.this_process().startswith(f"process {os.getpid()} on ")

@@ -11,26 +11,24 @@ v1 = tf.compat.v1
 
 
 def gradients_of(setting):
-    """Gradients at the start, on the first batch, with batch norm off: moving averages in place of the batch's statistics."""
+    """Compute the gradients for the first batch from fixed weights, with batch norm in inference mode."""
     with tf.Graph().as_default():
-        v1.set_random_seed(1)
         with pytest.MonkeyPatch.context() as patch:
             plain = build.decoder
             patch.setattr(build, "decoder", lambda *args, **kwargs: plain(*args, **{**kwargs, "is_training": False}))
             model = build_model(setting)
-        loss = build_loss(setting.config, model)
-        weights = [variable for variable in model.decoder_variables if variable.trainable]
-        gradients = tf.gradients(loss, [*weights, model.codes])
+        variables = [*(variable for variable in model.decoder_variables if variable.trainable), model.codes]
+        gradients = tf.gradients(build_loss(setting.config, model), variables)
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
         with v1.Session(config=setting.devices.session_config) as session:
             session.run(v1.global_variables_initializer())
             numbers = np.random.default_rng(3)
-            for variable in [*weights, model.codes]:
+            for variable in variables:
                 variable.load(numbers.normal(0, 0.3, variable.shape).astype(np.float32), session)
             return session.run(dense)
 
 
-def test_two_towers_give_the_gradient_of_one_with_the_double_batch(small_config, small_images, tmp_path):
+def test_two_towers_give_the_gradient_of_one_tower_with_twice_the_batch_size(small_config, small_images, tmp_path):
     two = gradients_of(prepare(small_config(small_images, tmp_path / "two", gpus=2, batch_size=4)))
     one = gradients_of(prepare(small_config(small_images, tmp_path / "one", gpus=1, batch_size=8)))
     for a, b in zip(two, one, strict=True):
@@ -38,33 +36,26 @@ def test_two_towers_give_the_gradient_of_one_with_the_double_batch(small_config,
     assert np.count_nonzero(np.abs(one[-1]).sum(axis=1)) == 8  # the codes of the batch and no others
 
 
-def test_towers_share_their_variables_and_sit_on_their_devices(small_config, small_images, tmp_path):
+def test_towers_share_their_variables_are_placed_on_their_devices_and_update_batch_norm_once(small_config, small_images, tmp_path):
     setting = prepare(small_config(small_images, tmp_path, gpus=2, batch_size=4))
-    with tf.Graph().as_default():
+    with tf.Graph().as_default() as graph:
         model = build_model(setting)
         shapes = sorted(tuple(variable.shape) for variable in v1.trainable_variables())
         assert shapes.count((48, 6)) == 1 and len(shapes) == 1 + 3 * 3 + 2  # codes; weights, beta, gamma; last weights and biases
         assert [tower.reconstructions.device for tower in model.towers] == ["/cpu:0", "/cpu:1"]
         assert {variable.device for variable in v1.trainable_variables()} <= {"/cpu:0", "/device:CPU:0"}  # two spellings of one device
-
-
-def test_batch_norm_averages_are_updated_once_per_step(small_config, small_images, tmp_path):
-    setting = prepare(small_config(small_images, tmp_path, gpus=2, batch_size=4))
-    with tf.Graph().as_default():
-        model = build_model(setting)
         ops = build_train_ops(setting, model, build_loss(setting.config, model))
         (moving_mean,) = [v for v in model.decoder_variables if v.op.name == "decoder/deconv2/BatchNorm/moving_mean"]
-        graph = tf.compat.v1.get_default_graph()
-        towers_mean = graph.get_tensor_by_name("tower_0/decoder/deconv2/BatchNorm/FusedBatchNormV3:1")
+        first_towers_mean = graph.get_tensor_by_name("tower_0/decoder/deconv2/BatchNorm/FusedBatchNormV3:1")
         with v1.Session(config=setting.devices.session_config) as session:
             session.run(v1.global_variables_initializer())
             model.codes.load(np.random.default_rng(0).normal(size=(48, 6)).astype(np.float32), session)
-            batch_mean, _ = session.run([towers_mean, ops.step])
-            # At step 0 the decay is 1/10 and the average was zero: exactly one update leaves 9/10 of the batch's mean.
+            batch_mean, _ = session.run([first_towers_mean, ops.step])
+            # At step 0 the decay is 1/10 and the average is zero, so exactly one update leaves 9/10 of the batch's mean.
             np.testing.assert_allclose(session.run(moving_mean), 0.9 * batch_mean, rtol=1e-4, atol=1e-6)
 
 
-def test_weight_average_forgets_the_start():
+def test_the_weight_average_starts_with_a_low_decay():
     with tf.Graph().as_default(), v1.Session() as session:
         weight = v1.get_variable("weight", initializer=np.float32(100))
         average = weight_average(TrainConfig(gpus=2), num_updates=tf.constant(0))
