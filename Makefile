@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# On a machine with an NVIDIA driver the CUDA libraries that belong to this TensorFlow are installed too.
+REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu.txt,requirements.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help install browser train test book bench requirements clean
@@ -16,9 +18,9 @@ help:
 install: $(INSTALLED)
 
 # The stamp makes a second make install nothing; a change of the pins makes it install again.
-$(INSTALLED): requirements.txt pyproject.toml
+$(INSTALLED): $(REQUIREMENTS) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
@@ -41,6 +43,7 @@ bench: $(INSTALLED)
 # Writes the exact versions of everything, for Python 3.10 to 3.13, without addresses.
 requirements:
 	uv pip compile pyproject.toml --universal --python-version 3.10 --extra book --extra test --no-annotate --no-header -o requirements.txt
+	uv pip compile pyproject.toml --universal --python-version 3.10 --extra book --extra test --extra gpu --constraint requirements.txt --no-annotate --no-header -o requirements-gpu.txt
 
 clean:
 	rm -rf $(VENV) _build out*.ipynb

@@ -20,6 +20,7 @@ HIDDEN_PRIOR_WEIGHT = (
     0.003  # weight of the prior on the codes, so that the filled half looks like the training images (chapter on inference)
 )
 DONE, PARTLY_DONE, REFUSED = 0, 1, 2
+CANNOT_TRAIN = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``main(["sample", "--run", "my_run", "--out", "samples.png"])``
     """
     options = _parser().parse_args(arguments)
+    if options.command is _doctor:
+        return _doctor(options)
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
 
@@ -99,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         "the decoder for use without this library: OUT ending with .npz is a file of arrays, any other a SavedModel's folder",
         "decoder",
     )
+    doctor = commands.add_parser("doctor", help="what this machine offers to a training run, and what to do where something is missing")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -224,6 +229,14 @@ def _export(options: argparse.Namespace) -> int:
     export = export_npz if options.out.suffix == ".npz" else export_saved_model
     print(f"wrote {export(load(options.run), options.out, options.force)}")
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from glo_lib.system.doctor import examine
+
+    findings = examine()
+    print(*findings, sep="\n")
+    return CANNOT_TRAIN if any(finding.fatal for finding in findings) else DONE
 
 
 def _stack_in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:

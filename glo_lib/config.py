@@ -13,14 +13,19 @@ LOSSES = ("mse", "mpse", "lap1")  # glo_lib.losses
 PROJECTIONS = ("sphere", "ball", "none")  # glo_lib.projection
 CODE_INITS = ("pca", "normal")  # glo_lib.training.build.initial_codes
 PRIORS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")  # glo_lib.inference.priors
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = ("float32", "bfloat16", "float16", "auto")
+ROUTES = ("auto", "fast", "slim")  # glo_lib.graph.layers, tf-slim
 SCHEDULES = ("cosine", "constant")
 BAD_IMAGE_POLICIES = ("error", "skip")
+TRUTHS = ("auto", "true", "false")
 MODELS = ("glo", "vae")
 # Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
 # by the manifest of the run folder, so the policy for bad images may change too.
 CHANGEABLE_ON_RESUME = frozenset(
-    {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}
+    {
+        *("run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
+        *("gpu_code_megabytes", "precision", "change_precision"),  # the precision of a run: glo_lib.runs.folder.record_hardware
+    }
 )
 
 FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; each further one doubles it
@@ -111,7 +116,13 @@ class TrainConfig:
     average_decay: float = _setting(0.9995, "decay of the average of the decoder's weights, made when there are several towers", least=0)
     num_epochs: int = _setting(400, "visits to every image", least=1)
     max_seconds: float = _setting(180.0, "most seconds of training, if the epochs are not done before; 0: no limit", least=0)
-    precision: str = _setting("auto", "numbers of the matrix products; auto: bfloat16 where the CPU has units for it", allowed=PRECISIONS)
+    precision: str = _setting(
+        "auto", "numbers of the matrix products; auto: half precision where there are units for it", allowed=PRECISIONS
+    )
+    change_precision: bool = _setting(False, "allow a run to be continued with another precision than it began with")
+    layer_route: str = _setting("auto", "layers of the decoder; auto: fast on CPUs, slim's own on GPUs", allowed=ROUTES)
+    deterministic: str = _setting("auto", "same bits each time; auto: true on CPUs, false on GPUs, where it is slower", allowed=TRUTHS)
+    gpu_code_megabytes: int = _setting(1024, "largest table of codes, with its two moments, that is kept on a GPU", least=0)
     seed: int = _setting(0, "of weights, codes and order of the images", least=0, most=2**63 - 1)
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
@@ -201,6 +212,8 @@ def describe(config: TrainConfig) -> list[tuple[str, Any, str]]:
 def _check_value(field: dataclasses.Field, value: Any) -> Any:
     """Convert a value to the type of the field's default and check it; raise a `ValueError` that names the setting if it is wrong."""
     kind, metadata = type(field.default), field.metadata
+    if kind is str and _is_bool(value) and str(value).lower() in metadata["allowed"]:
+        value = str(value).lower()  # a command line turns the words true and false into truth values
     try:
         value = PARSERS[kind](value)
     except (TypeError, ValueError, OverflowError):

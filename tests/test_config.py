@@ -45,7 +45,11 @@ WRONG = {
     "code_init": (["zeros", None], "pca, normal"),
     "model": (["gan", "VAE", None], "glo, vae"),
     "schedule": (["linear", None], "cosine, constant"),
-    "precision": (["float16", "auto ", None], "float32, bfloat16, auto"),
+    "precision": (["float64", "auto ", None], "float32, bfloat16, float16, auto"),
+    "change_precision": (["maybe", None, 2], "it must be true or false"),
+    "layer_route": (["faster", None], "auto, fast, slim"),
+    "deterministic": (["yes", None, 1], "auto, true, false"),
+    "gpu_code_megabytes": ([-1, 0.5, "many", None, True], "a whole number of at least 0"),
     "seed": ([-1, 0.5, True, None, "", 2**63], "a whole number of at least 0 and at most 9223372036854775807"),
     "on_bad_image": (["ignore", "Skip", None], "error, skip"),
 }
@@ -182,13 +186,18 @@ def another_value(name: str) -> object:
 def test_two_runs_differ_in_the_settings_that_may_not_change(name):
     one, other = TrainConfig(), TrainConfig(**{name: another_value(name)})
     expected = [f"{name}: {getattr(one, name)!r}, not {another_value(name)!r}"]
-    if name in {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}:
+    harmless = {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}
+    if name in harmless | {"precision", "change_precision", "gpu_code_megabytes"}:
         expected = []
     elif name == "image_size":  # determines the widths
         expected.append(f"num_filters: {one.num_filters}, not {other.num_filters}")
     elif name == "model":  # determines the projection
         expected.insert(0, "projection: 'sphere', not 'none'")
     assert one.differences(other) == expected
+
+
+def test_what_a_command_line_reads_as_truth_values_are_words_again():
+    assert [TrainConfig(deterministic=value).deterministic for value in (True, False, "auto")] == ["true", "false", "auto"]
 
 
 def test_settings_cannot_be_changed_afterwards():

@@ -1,6 +1,8 @@
 """The files that install and build the project agree with each other."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,30 @@ def read(name):
     return (ROOT / name).read_text()
 
 
-def test_requirements_pin_exact_versions_and_contain_no_url():
-    lines = read("requirements.txt").splitlines()
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-gpu.txt"])
+def test_requirements_pin_exact_versions_and_contain_no_url(name):
+    lines = read(name).splitlines()
     assert len(lines) > 100
     assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==\S+( ; .+)?", line)]
+
+
+def test_the_requirements_for_gpus_add_only_the_cuda_libraries():
+    plain, with_gpus = (set(read(name).splitlines()) for name in ("requirements.txt", "requirements-gpu.txt"))
+    assert plain < with_gpus and all(line.startswith("nvidia-") for line in with_gpus - plain)
+
+
+@pytest.mark.parametrize(("driver", "installed"), [(True, "requirements-gpu.txt"), (False, "requirements.txt")])
+def test_make_installs_the_cuda_libraries_where_there_is_a_driver(tmp_path, driver, installed):
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-gpu.txt"):
+        (tmp_path / name).write_text(read(name))
+    (tmp_path / "bin").mkdir()
+    if driver:
+        (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    folders = [part for part in os.environ["PATH"].split(os.pathsep) if not (Path(part) / "nvidia-smi").exists()]
+    environment = {**os.environ, "PATH": os.pathsep.join([str(tmp_path / "bin"), *folders])}
+    printed = subprocess.run(["make", "-n", "install"], cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    assert f"-r {installed}\n" in printed
 
 
 def test_every_direct_dependency_is_in_the_requirements_and_the_readme():

@@ -15,11 +15,10 @@ from glo_lib.codes.pca import fit_pca
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.figures.run import run_figures
 from glo_lib.graph.backend import tf
-from glo_lib.graph.devices import choose_devices
 from glo_lib.images.pixels import slices, to_floats
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.model import TrainedModel, load
-from glo_lib.runs.folder import read_history, read_json, write_codes, write_json
+from glo_lib.runs.folder import read_hardware, read_history, read_json, write_codes, write_json
 from glo_lib.runs.run import OpenRun
 
 IMAGES_PER_BATCH = 250
@@ -57,8 +56,7 @@ def evaluate(run: OpenRun) -> dict[str, Any]:
 def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
     """Compute the metrics that are written to ``metrics.json``."""
     config, progress, history = run.config, run.progress, read_history(run.folder)
-    devices = choose_devices(config.gpus, config.precision)
-    images = run.images.array()
+    hardware, images = read_hardware(run.folder), run.images.array()
     return {
         "final_loss": history[-1].loss if history else None,
         "psnr_db": reconstruction_psnr(model, images),
@@ -67,8 +65,8 @@ def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
         "steps": progress.step,
         "seconds": progress.seconds,
         "num_images": run.images.num_images,
-        "devices": list(devices.towers),
-        "precision": devices.precision,
+        "devices": hardware.get("devices", []),
+        "precision": hardware.get("precision", config.precision),
         "weights": model.weights,
         "versions": versions(),
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from glo_lib.codes import fit_pca
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.graph.slim import slim
 from glo_lib.images.pixels import slices, to_floats
 
@@ -63,7 +64,7 @@ class AttributeClassifier:
             self._images = v1.placeholder(tf.float32, [None, size, size, 3])
             self._labels = v1.placeholder(tf.float32, [None, labels.shape[1]])
             self._build(num_features)
-            self._session = v1.Session()
+            self._session = open_session()
             self._session.run(v1.global_variables_initializer())
         draw = np.random.default_rng(seed)
         for step in range(steps):

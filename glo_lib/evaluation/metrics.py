@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import BLOCK_BYTES, flat_blocks, slices, to_floats
 from glo_lib.inference.neighbours import nearest_rows
 
@@ -78,7 +79,7 @@ def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"images have shape {np.shape(images)}; SSIM takes (n, height, width, channels) of at least {SSIM_WINDOW} pixels a side"
         )
-    with tf.Graph().as_default(), v1.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         first, second = (v1.placeholder(tf.float32, [None, *images.shape[1:]]) for _ in range(2))
         similarity = tf.image.ssim(first / 2 + 0.5, second / 2 + 0.5, max_val=1.0)  # (rows,)
         return np.concatenate([session.run(similarity, {first: a, second: b}) for a, b in pairs])

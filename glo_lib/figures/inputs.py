@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 
 from glo_lib.figures.style import BLUE, COLOURS, RED, new_figure, tidy
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.inputs import Inputs
 
 v1 = tf.compat.v1
@@ -76,7 +77,7 @@ def running(build: Callable[[], Inputs]) -> Iterator[Callable[[], dict[str, np.n
     Yields:
         A function that returns the next batch.
     """
-    with tf.Graph().as_default(), v1.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         batch = build()
         coordinator = v1.train.Coordinator()
         threads = v1.train.start_queue_runners(session, coordinator)

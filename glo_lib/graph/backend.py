@@ -1,10 +1,11 @@
 """Import TensorFlow once, without log lines, and with the settings that this library relies on.
 
-Every module uses ``from glo_lib.graph.backend import tf``, because three settings take effect only when they are made before the import:
+Every module uses ``from glo_lib.graph.backend import tf``, because some settings take effect only when they are made before the import:
 
 - ``TF_ENABLE_ONEDNN_OPTS=1``: by default TensorFlow uses the convolutions of oneDNN only on recent Intel server processors, but on other
   processors, too, they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
 - ``TF_CPP_MIN_LOG_LEVEL=3``: errors are raised as exceptions anyway, and log lines would clutter the notebooks.
+- ``TF_FORCE_GPU_ALLOW_GROWTH=true``: otherwise the first session of a process takes the memory of all GPUs.
 - ``TF_USE_LEGACY_KERAS=1``: tf-slim needs the Keras of graph mode, ``tf_keras``. Nothing here needs Keras 3, whose import takes more
   than a second because it also imports scikit-learn and matplotlib.
 
@@ -20,7 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 # TensorFlow writes lines with these parts to the error stream before it reads TF_CPP_MIN_LOG_LEVEL. A user cannot act on them.
 HARMLESS_LOG_PARTS = (
@@ -51,10 +52,13 @@ def hide_harmless_log_lines() -> Iterator[None]:
 
 
 def _import_tensorflow():
+    log_level_is_set = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    with hide_harmless_log_lines():
+    # A user who sets the log level wants to read the log.
+    with nullcontext() if log_level_is_set else hide_harmless_log_lines():
         import tensorflow
 
         # TensorFlow lists its devices on first use, and writes log lines of its own. List them here, where the lines are hidden.

@@ -1,68 +1,149 @@
-"""Choose the devices of the towers and the precision: real GPUs where there are any, otherwise as many CPU devices."""
+"""Which devices a run computes on, and with which numbers: real GPUs where there are any, else that many CPU devices."""
 
+import os
 import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import session_config
 
 BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16"}  # flags of /proc/cpuinfo
+GPU_DEVICE_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # the last under Windows' subsystem for Linux
+CURE = (
+    "install the CUDA libraries that belong to this TensorFlow (pip install -r requirements-gpu.txt, or pip install -e '.[gpu]'); "
+    "nvidia-smi must show the GPU, with a driver of version 525 or later"
+)
+
+
+class Gpu(NamedTuple):
+    """A GPU that TensorFlow can use.
+
+    Attributes:
+        name: such as "NVIDIA A100-SXM4-40GB"; empty where TensorFlow does not know it.
+        capability: its compute capability, such as (8, 0); (0, 0) where it is not known.
+    """
+
+    name: str
+    capability: tuple[int, int]
 
 
 class Devices(NamedTuple):
-    """The devices and the precision of a run.
+    """Where a run computes.
 
     Attributes:
-        towers: a device for each tower, such as ``/gpu:0``.
-        parameters: the device that holds the variables.
-        precision: ``float32`` or ``bfloat16``, never ``auto``.
-        description: one line for the start of a run.
-        session_config: configuration for ``tf.compat.v1.Session``.
+        towers: a device for each tower, such as ``/gpu:0``; several towers may share one.
+        parameters: the device that holds the network's variables.
+        precision: ``float32``, ``bfloat16`` or ``float16``, decided.
+        route: ``fast`` or ``slim``, the layers of the decoder, decided.
+        deterministic: whether every operation must give the same bits each time, decided.
+        description: the lines that announce them.
+        session_config: for ``tf.compat.v1.Session``.
     """
 
     towers: tuple[str, ...]
     parameters: str
     precision: str
+    route: str
+    deterministic: bool
     description: str
     session_config: tf.compat.v1.ConfigProto
 
+    @property
+    def on_gpus(self) -> bool:
+        """Whether the towers run on GPUs."""
+        return self.towers[0].startswith("/gpu")
 
-def choose_devices(gpus: int, precision: str = "auto") -> Devices:
-    """Choose the devices for a number of towers.
+    @property
+    def casts(self) -> bool:
+        """Whether the graph itself casts to half precision; on CPUs TensorFlow's rewriter does, after the graph is built."""
+        return self.on_gpus and self.precision != "float32"
+
+
+def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", deterministic: str = "auto") -> Devices:
+    """Choose the devices for so many towers.
 
     Args:
-        gpus: number of towers. Real GPUs are used where there are any. Otherwise the CPU is divided into as many devices, which run
-            the same graph and give the same results.
-        precision: ``float32``, ``bfloat16`` or ``auto``. On a CPU ``auto`` is bfloat16 if the processor has units for it, else float32. On
-            GPUs ``auto`` is float32; recent GPUs compute its matrix products in TF32.
+        gpus: number of towers. Real GPUs are used where there are any; towers share them when there are fewer GPUs than towers, which
+            gives the same result. Without a GPU the CPU is divided into that many devices, which run the same graph.
+        precision: ``float32``, ``bfloat16``, ``float16`` (GPUs only) or ``auto``: on a CPU bfloat16 if it has units for it; on GPUs
+            bfloat16 from compute capability 8.0 on, float16 on 7.x; float32 otherwise.
+        route: ``fast``, ``slim`` or ``auto``: the faster layers of `glo_lib.graph.layers` on CPUs, for which they were made and measured,
+            and slim's own layers on GPUs.
+        deterministic: ``true``, ``false`` or ``auto``: true on CPUs, whose operations give the same bits each time anyway, and false on
+            GPUs, where it makes some operations slower.
 
     Raises:
-        ValueError: no tower, more towers than GPUs, or bfloat16 on GPUs, because TensorFlow rewrites graphs to bfloat16 only for CPUs.
+        ValueError: fewer than one tower, or float16 without a GPU.
 
     Example:
         >>> choose_devices(gpus=2, precision="float32").towers
         ('/cpu:0', '/cpu:1')
     """
-    found = len(tf.config.list_physical_devices("GPU"))
     if gpus < 1:
         raise ValueError(f"gpus is {gpus}; it must be a whole number of at least 1")
-    if found and gpus > found:
-        raise ValueError(f"gpus is {gpus}, and this machine has {found}; give at most {found}")
-    if found and precision == "bfloat16":
-        raise ValueError("precision is 'bfloat16', which needs a CPU; on GPUs give 'auto' (float32, with TF32 where there is)")
-    chosen = precision if precision != "auto" else "float32" if found or not has_bfloat16_units() else "bfloat16"
+    found = find_gpus()
+    if not found and precision == "float16":
+        raise ValueError("precision is 'float16', which needs a GPU; on CPUs give 'auto', 'bfloat16' or 'float32'")
+    used = found[: min(gpus, len(found))]
     kind = "gpu" if found else "cpu"
-    towers = tuple(f"/{kind}:{i}" for i in range(gpus))
-    # The variables lie on the device of a single tower. Several towers share them on the host, so that no tower is slower than another.
-    parameters = towers[0] if gpus == 1 else "/cpu:0"
-    return Devices(towers, parameters, chosen, _description(gpus, found, chosen), _session_config(0 if found else gpus, chosen))
+    towers = tuple(f"/{kind}:{number % len(used) if found else number}" for number in range(gpus))
+    decided = _precision(used) if precision == "auto" else precision
+    return Devices(
+        towers=towers,
+        # One tower keeps its variables; several meet on the host, so that none of them is slower than the others.
+        parameters=towers[0] if gpus == 1 else "/cpu:0",
+        precision=decided,
+        route=("slim" if found else "fast") if route == "auto" else route,
+        deterministic=not found if deterministic == "auto" else deterministic == "true",
+        description=_description(gpus, found, used, decided),
+        session_config=_session_config(len(used), gpus, decided),
+    )
+
+
+def find_gpus() -> list[Gpu]:
+    """The GPUs that TensorFlow can use."""
+    found = []
+    for device in tf.config.list_physical_devices("GPU"):
+        try:
+            details = tf.config.experimental.get_device_details(device)
+        except (RuntimeError, ValueError):
+            details = {}
+        found.append(Gpu(details.get("device_name", ""), tuple(details.get("compute_capability") or (0, 0))))
+    return found
+
+
+def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
+    """The device of the table of codes and of its two moments: the first GPU if they fit into a limit, else the host.
+
+    Args:
+        devices: from `choose_devices`.
+        num_bytes: of codes and moments, 12 * N * d.
+        most_bytes: the limit.
+
+    Example:
+        >>> codes_device(choose_devices(gpus=1), num_bytes=2**40, most_bytes=2**30)
+        '/cpu:0'
+    """
+    return "/gpu:0" if devices.on_gpus and num_bytes <= most_bytes else "/cpu:0"
+
+
+def _precision(used: list[Gpu]) -> str:
+    """What ``auto`` means on these GPUs; on a CPU where there are none."""
+    if not used:
+        return "bfloat16" if has_bfloat16_units() else "float32"
+    capability = min(gpu.capability for gpu in used)
+    return "bfloat16" if capability >= (8, 0) else "float16" if capability >= (7, 0) else "float32"
 
 
 def has_bfloat16_units(cpuinfo: str | None = None) -> bool:
-    """Return whether the processor multiplies bfloat16 matrices in hardware. Without such units bfloat16 is slower than float32.
+    """Whether the processor multiplies bfloat16 matrices in hardware; without such units bfloat16 is slower than float32.
 
     Args:
-        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``. Default: that of this machine; on systems without it the result is False.
+        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``; default: that of this machine (elsewhere than on Linux: False).
     """
     if cpuinfo is None:
         try:
@@ -73,23 +154,65 @@ def has_bfloat16_units(cpuinfo: str | None = None) -> bool:
     return not BFLOAT16_UNITS.isdisjoint(flags.split())
 
 
-def _description(gpus: int, found: int, precision: str) -> str:
+def _description(gpus: int, found: list[Gpu], used: list[Gpu], precision: str) -> str:
     towers = f"{gpus} tower{'s' if gpus > 1 else ''}"
-    if found:
-        return f"{towers} on {gpus} of {found} GPU{'s' if found > 1 else ''}, {precision}"
-    return f"{towers} on {gpus} CPU device{'s' if gpus > 1 else ''} (no GPU found; {platform.machine()}), {precision}"
+    if not found:
+        lines = f"{towers} on {gpus} CPU device{'s' if gpus > 1 else ''} (no GPU found; {platform.machine()}), {precision}"
+        reason = "" if gpus_are_hidden() else why_no_gpu()
+        return f"{lines}\n{reason}" if reason else lines
+    if gpus > len(used):
+        shared = "1 GPU, which they share" if len(used) == 1 else f"{len(used)} GPUs, which they share"
+        return f"{towers} on {shared} (the result is the same as on {gpus}), {precision}"
+    return f"{towers} on {len(used)} of {len(found)} GPU{'s' if len(found) > 1 else ''}, {precision}"
 
 
-def _session_config(cpu_devices: int, precision: str) -> tf.compat.v1.ConfigProto:
-    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    config.gpu_options.allow_growth = True
-    if cpu_devices:
-        config.device_count["CPU"] = cpu_devices
-    if cpu_devices == 1:
-        # Run one operation at a time on all cores, because two at once compete for cores and caches (benchmarks/README.md).
+def _session_config(gpus_used: int, towers: int, precision: str) -> tf.compat.v1.ConfigProto:
+    config = session_config()
+    if gpus_used:
+        config.gpu_options.visible_device_list = ",".join(map(str, range(gpus_used)))
+        return config
+    config.device_count["CPU"] = towers
+    if towers == 1:
+        # One operation at a time on all cores: two convolutions at once only take each other's cores and caches (benchmarks/README.md).
         config.inter_op_parallelism_threads = 1
-        config.use_per_session_threads = True  # otherwise the first session of the process decides for all
+        config.use_per_session_threads = True  # else the first session of the process decides it for all
     if precision == "bfloat16":
         rewriter = type(config.graph_options.rewrite_options)
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
     return config
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether this machine seems to have an NVIDIA GPU, whatever TensorFlow sees of it."""
+    return any(os.path.exists(path) for path in GPU_DEVICE_FILES) or shutil.which("nvidia-smi") is not None
+
+
+def gpus_are_hidden() -> bool:
+    """Whether ``CUDA_VISIBLE_DEVICES`` hides all GPUs from this process."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+
+
+def why_no_gpu() -> str:
+    """Why TensorFlow sees no GPU on a machine that seems to have one, and what to do; empty on a machine without a GPU.
+
+    GPUs that ``CUDA_VISIBLE_DEVICES`` hides are hidden on purpose: that is said, and nothing is advised.
+    """
+    if not has_nvidia_gpu() or tf.config.list_physical_devices("GPU"):
+        return ""
+    if gpus_are_hidden():
+        return f"CUDA_VISIBLE_DEVICES is {os.environ['CUDA_VISIBLE_DEVICES']!r}, which hides the GPU of this machine"
+    log = _log_of_a_fresh_tensorflow()
+    reason = f"TensorFlow says: {' '.join(log)}" if log else "TensorFlow does not say why"
+    return f"this machine seems to have an NVIDIA GPU, but TensorFlow does not see it; {reason}\nto use it, {CURE}"
+
+
+def _log_of_a_fresh_tensorflow() -> list[str]:
+    """What TensorFlow logs of GPUs when it is imported with its log switched on, in a process of its own; without times and places."""
+    code = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    try:
+        process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = [line.partition("] ")[2].strip() for line in process.stderr.splitlines() if "cuda" in line.lower() or "gpu" in line.lower()]
+    return list(dict.fromkeys(line for line in lines if line))

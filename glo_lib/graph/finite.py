@@ -20,9 +20,15 @@ def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient]) -> tf.Operatio
         gradients: gradients of the loss; for a table of codes, those of the rows that were looked up.
     """
     tensors = [loss, *(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients)]
-    finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]))
+    checks = [all_finite(tensor, tensor.device) for tensor in tensors]
     with tf.device("/cpu:0"):
-        return tf.raw_ops.Assert(condition=finite, data=[tf.constant(NOT_FINITE)])
+        return tf.raw_ops.Assert(condition=tf.reduce_all(tf.stack(checks)), data=[tf.constant(NOT_FINITE)])
+
+
+def all_finite(tensor: tf.Tensor, device: str) -> tf.Tensor:
+    """Whether every number is finite, a scalar computed on the device that holds the numbers: one truth value travels, and not a table."""
+    with tf.device(None), tf.device(device or None):
+        return tf.reduce_all(tf.math.is_finite(tensor))
 
 
 def first_not_finite(

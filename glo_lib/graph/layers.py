@@ -81,11 +81,11 @@ def conv2d_transpose(
         )
     with v1.variable_scope(scope, "Conv2d_transpose", [inputs]) as layer:
         shape = [kernel_size, kernel_size, num_outputs, inputs.shape[3]]
-        kernel = tf.convert_to_tensor(slim.model_variable("weights", shape, initializer=weights_initializer))
+        kernel = tf.convert_to_tensor(slim.model_variable("weights", shape, inputs.dtype, initializer=weights_initializer))
         if one_pixel:
             net = normalizer_fn(from_one_pixel(inputs, kernel), **(normalizer_params or {}))
         else:
-            bias = tf.convert_to_tensor(slim.model_variable("biases", [num_outputs], initializer=tf.zeros_initializer()))
+            bias = tf.convert_to_tensor(slim.model_variable("biases", [num_outputs], inputs.dtype, initializer=tf.zeros_initializer()))
             net = doubling_to_few_channels(inputs, kernel, bias)
         return slim.utils.collect_named_outputs(outputs_collections, layer.name, activation_fn(net) if activation_fn else net)
 

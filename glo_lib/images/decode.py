@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.images.crop import central_square, resize
 from glo_lib.images.reading import MAX_PIXELS, is_plain_jpeg, read_image, unreadable
 
@@ -35,7 +36,7 @@ def decode_files(filenames: Sequence[str], image_size: int, tight_crop: bool = F
     Example:
         ``bad = [filenames[position] for position, images in decode_files(filenames, 64) if isinstance(images, str)]``
     """
-    with tf.Graph().as_default(), v1.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         single = _SingleFileDecoder(session, image_size, tight_crop)
         next_position = 0
         for first, images in _decode_plain_files(session, filenames, image_size, tight_crop):

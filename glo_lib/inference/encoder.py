@@ -6,6 +6,7 @@ import numpy as np
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices, to_floats
 from glo_lib.inference.variables import Fill, from_checkpoint
 from glo_lib.runs.run import Run, read_run
@@ -34,7 +35,7 @@ class TrainedEncoder:
             size = config.image_size
             self._images = v1.placeholder(tf.float32, [None, size, size, 3])
             self._posterior = encoder(self._images, config.num_dims, config.num_filters, config.kernel_size, is_training=False, scope=SCOPE)
-            self._session = v1.Session(config=v1.ConfigProto(allow_soft_placement=True))
+            self._session = open_session()
             self.weights = fill(self._session, v1.global_variables(SCOPE))
 
     def encode(self, images: np.ndarray) -> Posterior:

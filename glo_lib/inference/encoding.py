@@ -15,6 +15,7 @@ from PIL import Image
 from glo_lib.codes import Pca, RowwiseAdam, fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.reading import unreadable
 from glo_lib.images.store import decode_images
@@ -162,7 +163,7 @@ def encode(
     rate = learning_rate / np.sqrt(model.config.num_dims)
     chunk = max(1, min(len(images), CODES_PER_BATCH // restarts))
     parts = []
-    with tf.Graph().as_default(), v1.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         search = _Search(model, chunk * restarts, prior_weight, session)
         for first in range(0, len(images), chunk):
             # Pad the last chunk with repeated images, because the graph has a fixed number of rows. The results for them are dropped.

@@ -11,6 +11,7 @@ import numpy as np
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.inference.model import SCOPE, TrainedModel
 from glo_lib.inference.variables import from_arrays
 from glo_lib.system.replace import replacing
@@ -53,7 +54,7 @@ def export_saved_model(model: TrainedModel, folder: str | Path, force: bool = Fa
 
 def _write_saved_model(model: TrainedModel, folder: str) -> None:
     frozen = model.frozen_graph()
-    with tf.Graph().as_default(), v1.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         codes = v1.placeholder(tf.float32, [None, model.config.num_dims], name="codes")
         images = tf.import_graph_def(frozen, {"codes": codes}, ["images:0"], name="decoder")[0]
         images.set_shape([None, *[model.config.image_size] * 2, 3])

@@ -8,6 +8,7 @@ from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
 from glo_lib.graph.layers import conv2d_transpose
+from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices
 from glo_lib.inference.variables import Fill, from_checkpoint, unreadable_checkpoint
 from glo_lib.projection import get_projection, project_array
@@ -43,7 +44,7 @@ class TrainedModel:
             filters, kernel_size = config.num_filters, config.kernel_size
             images = decoder(self._projected, filters, kernel_size, is_training=False, scope=SCOPE, layer=conv2d_transpose)
             self._images = tf.identity(images, name="images")  # (n, size, size, 3)
-            self._session = v1.Session(config=v1.ConfigProto(allow_soft_placement=True))
+            self._session = open_session()
             self._variables = v1.global_variables(SCOPE)
             self.weights = fill(self._session, self._variables)
 

@@ -3,6 +3,7 @@
 ::
 
     config.json     the settings           history.csv   step, seconds, loss
+    hardware.json   what it was computed with
     manifest.json   the data's digest      metrics.json  what the run achieved
     images.csv      each image's digest    skipped.json  images that cannot be read
     checkpoint, model.ckpt-*               codes.npy     (N, d) projected codes
@@ -32,7 +33,15 @@ SECONDS_NAME = "training_seconds"  # name of a variable in each checkpoint
 UNREPORTED_NAME = "unreported_loss"  # name of a variable in each checkpoint: sum and number of the losses since the last history row
 NOT_PART_OF_RUN_NAME = ("run_dir", "data_dir", "on_bad_image")  # the images are identified by the manifest
 # A setting that was added later is left out at its default, so that the default folders of earlier runs keep their names.
-LATER_DEFAULTS = {"model": "glo", "kl_weight": 1.0, "held_out": 0.0}
+LATER_DEFAULTS = {
+    "model": "glo",
+    "kl_weight": 1.0,
+    "held_out": 0.0,
+    "change_precision": False,
+    "layer_route": "auto",
+    "deterministic": "auto",
+    "gpu_code_megabytes": 1024,
+}
 
 
 class Progress(NamedTuple):
@@ -173,6 +182,36 @@ def progress_of(checkpoint: str | None) -> Progress:
         checkpoints.check_fits(checkpoint, {"global_step": (), SECONDS_NAME: ()})
     step, seconds = (checkpoints.read_values(checkpoint, name, 0) for name in ("global_step", SECONDS_NAME))
     return Progress(int(step), float(seconds))
+
+
+def record_hardware(folder: Path, hardware: dict[str, Any], change_precision: bool = False) -> None:
+    """Write ``hardware.json``: the precision and the devices of a run; a run keeps its precision wherever it is continued.
+
+    Args:
+        folder: run folder, locked.
+        hardware: with ``precision`` and ``devices``, and what else there is to note.
+        change_precision: accept another precision than the run began with.
+
+    Raises:
+        ValueError: the run was trained with another precision so far.
+    """
+    before = read_hardware(folder).get("precision")
+    if before not in (None, hardware["precision"]) and not change_precision:
+        raise ValueError(
+            f"run_dir {str(folder)!r} was trained in {before} so far, and would go on in {hardware['precision']} on this machine; "
+            f"give precision={before!r} to go on as before, or change_precision=True to go on in {hardware['precision']}"
+        )
+    write_json(folder / "hardware.json", hardware)
+
+
+def read_hardware(folder: str | Path) -> dict[str, Any]:
+    """Read ``hardware.json``; empty for a run that has not been trained yet, or was trained by a version that noted nothing.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = Path(folder) / "hardware.json"
+    return read_json(path) if path.exists() else {}
 
 
 def read_codes(folder: str | Path) -> np.ndarray:

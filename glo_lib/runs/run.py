@@ -20,7 +20,9 @@ from glo_lib.runs.folder import (
     lock_run_folder,
     progress_of,
     read_config,
+    read_hardware,
     read_json,
+    record_hardware,
     run_dir_of,
     write_json,
     write_skipped,
@@ -138,6 +140,7 @@ def begin_or_compare(folder: Path, config: TrainConfig, files: Identity) -> None
     now = files.digests(before)
     if begun:
         _raise_on_differences(folder, config, files, changes(before, now) if before else [])
+        _record_precision_of_an_earlier_version(folder)
     if now != before:
         write_digests(folder / "images.csv", now)
     write_json(folder / "manifest.json", files.manifest())
@@ -153,6 +156,16 @@ def _raise_on_differences(folder: Path, config: TrainConfig, files: Identity, im
     if differences:
         listed = "\n  ".join(differences)
         raise ValueError(f"run_dir {str(folder)!r} belongs to another run; give another folder or remove this one. It differs:\n  {listed}")
+
+
+def _record_precision_of_an_earlier_version(folder: Path) -> None:
+    """Versions that wrote no ``hardware.json`` have the precision in the metrics, or in settings that name one."""
+    if read_hardware(folder):
+        return
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+    precision = metrics.get("precision", read_config(folder).precision)
+    if precision != "auto":
+        record_hardware(folder, {"precision": precision, "devices": metrics.get("devices", [])})
 
 
 def training_images(run_dir: str | Path, data_dir: str | None = None) -> DecodedImages:

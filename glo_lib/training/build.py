@@ -1,5 +1,6 @@
 """The training graph: the model on its towers, the loss, and the operations of a training step."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -9,11 +10,13 @@ from glo_lib.codes import RowwiseAdam, fit_pca, large_zeros, normal_codes, pca_c
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
-from glo_lib.graph.devices import Devices
+from glo_lib.graph.devices import Devices, codes_device
 from glo_lib.graph.finite import assert_finite
+from glo_lib.graph.half_precision import LossScaling, in_precision
 from glo_lib.graph.layers import conv2d_transpose, kernel_gradients_for
+from glo_lib.graph.slim import slim
 from glo_lib.images.pixels import slices
-from glo_lib.inputs import DecodedImages, Inputs, get_inputs_dataset
+from glo_lib.inputs import DecodedImages, Inputs, get_inputs_of_towers, to_tower
 from glo_lib.losses import get_loss
 from glo_lib.projection import get_projection, project
 from glo_lib.runs.folder import SECONDS_NAME, UNREPORTED_NAME
@@ -23,6 +26,7 @@ from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
 v1 = tf.compat.v1
 CODES_PER_BLOCK = 4096
 BATCH_NORM_DECAY = 0.99
+LAYERS = {"fast": conv2d_transpose, "slim": slim.conv2d_transpose}
 
 
 class Setting(NamedTuple):
@@ -40,12 +44,18 @@ class Setting(NamedTuple):
     images: DecodedImages
     run: Run
 
+    @property
+    def codes_device(self) -> str:
+        """Where the table of codes and its two moments sit."""
+        num_bytes = 12 * self.images.num_images * self.config.num_dims
+        return codes_device(self.devices, num_bytes, self.config.gpu_code_megabytes * 2**20)
+
 
 class Tower(NamedTuple):
     """The model on one device.
 
     Attributes:
-        inputs: the tower's part of the batch, see `glo_lib.inputs.get_inputs_dataset`.
+        inputs: the tower's part of the batch, see `glo_lib.inputs.get_inputs_of_towers`.
         latent_z: (batch, d) latent codes, projected.
         reconstructions: (batch, size, size, 3) decoded images in [-1, 1].
         batch_norm_updates: operations that update the moving averages from this tower's batch.
@@ -92,6 +102,7 @@ class TrainOps(NamedTuple):
         step: operation that takes one training step.
         gradients: gradients of the loss with respect to the network's weights, followed by those with respect to the codes.
         global_step: variable that counts the steps taken.
+        step_after: the number of steps after this one.
         rate_scale: placeholder for the factor of both learning rates.
         seconds: variable that stores the seconds of training.
         unreported: (2,) variable that stores the sum and the number of the losses since the last row of the history.
@@ -100,6 +111,7 @@ class TrainOps(NamedTuple):
     step: tf.Operation
     gradients: list[tf.Tensor | tf.IndexedSlices]
     global_step: tf.Variable
+    step_after: tf.Tensor
     rate_scale: tf.Tensor
     seconds: tf.Variable
     unreported: tf.Variable
@@ -115,56 +127,68 @@ class TrainGraph(NamedTuple):
 
 def build_model(setting: Setting) -> Model:
     """Build one tower per device. Codes, decoder and (for a VAE) encoder are shared, and their variables lie on the parameter device."""
-    config, devices, images = setting.config, setting.devices, setting.images
+    config, images = setting.config, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
     codes = None
     if config.model == "glo":
-        with tf.device(devices.parameters):
+        with tf.device(setting.codes_device):
             codes = v1.get_variable("codes", [images.num_images, config.num_dims], initializer=large_zeros, use_resource=True)
-    towers = [build_tower(setting, codes, number) for number in range(config.gpus)]
+    with v1.name_scope("inputs"):
+        parts = get_inputs_of_towers(images, config.batch_size, config.gpus, config.seed, setting.run.progress.step)
+    towers = [build_tower(setting, codes, number, part) for number, part in enumerate(parts)]
     return Model(codes, v1.global_variables("decoder"), towers, v1.global_variables("encoder"))
 
 
-def build_tower(setting: Setting, codes: tf.Variable | None, number: int) -> Tower:
-    """Build one tower: read a batch, look up its codes (for a VAE: encode it), and decode them."""
+def build_tower(setting: Setting, codes: tf.Variable | None, number: int, part: Inputs) -> Tower:
+    """Build one tower: take its part of the batch, look up its codes (for a VAE: encode it), and decode them."""
     config, devices = setting.config, setting.devices
     with v1.device(_place_variables_on(devices.parameters, devices.towers[number])), v1.name_scope(f"tower_{number}"):
-        inputs = get_inputs_dataset(
-            setting.images, config.batch_size, config.seed, setting.run.progress.step, shard=number, num_shards=config.gpus
-        )
+        inputs = to_tower(part)
         updates_before = set(v1.get_collection(v1.GraphKeys.UPDATE_OPS))
         if codes is None:
-            latent_z, posterior = draw_codes(config, inputs["image"], number)
+            latent_z, posterior = draw_codes(setting, inputs["image"], number)
         else:
             latent_z, posterior = look_up_codes(setting, codes, inputs["index"]), None
-        with kernel_gradients_for(devices.precision):
-            reconstructions = decoder(
-                latent_z,
-                config.num_filters,
-                config.kernel_size,
-                batch_norm_decay=batch_norm_decay(),
-                reuse=number > 0,
-                layer=conv2d_transpose,
-            )  # (batch, size, size, 3)
+        decode = functools.partial(
+            decoder,
+            num_filters=config.num_filters,
+            kernel_size=config.kernel_size,
+            batch_norm_decay=batch_norm_decay(),
+            reuse=number > 0,
+            layer=LAYERS[devices.route],
+        )
+        if devices.casts:
+            reconstructions = in_precision(decode, latent_z, devices.precision)  # (batch, size, size, 3)
+        else:
+            with kernel_gradients_for(devices.precision):
+                reconstructions = decode(latent_z)  # (batch, size, size, 3)
         updates = [op for op in v1.get_collection(v1.GraphKeys.UPDATE_OPS) if op not in updates_before]
     return Tower(inputs, latent_z, reconstructions, updates, posterior)
 
 
 def look_up_codes(setting: Setting, codes: tf.Variable, index: tf.Tensor) -> tf.Tensor:
     """GLO: gather the batch's rows of the table and project them; return (batch, d) latent codes."""
-    with tf.device(setting.devices.parameters):
+    with tf.device(setting.codes_device):
         rows = tf.gather(codes, index)  # (batch, d)
     return get_projection(setting.config.projection)(rows)
 
 
-def draw_codes(config: TrainConfig, images: tf.Tensor, number: int) -> tuple[tf.Tensor, Posterior]:
+def draw_codes(setting: Setting, images: tf.Tensor, number: int) -> tuple[tf.Tensor, Posterior]:
     """VAE: encode the batch and draw a latent code per image; return (batch, d) codes and the posterior.
 
     The noise is a function of seed, step and tower number, so a resumed run draws the same codes as an uninterrupted one.
     """
-    decay = batch_norm_decay()
-    posterior = encoder(images, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
+    config, decay = setting.config, batch_norm_decay()
+
+    def encode(pixels: tf.Tensor) -> tf.Tensor:
+        posterior = encoder(pixels, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
+        return tf.concat(posterior, axis=1)
+
+    if setting.devices.casts:
+        posterior = Posterior(*tf.split(in_precision(encode, images, setting.devices.precision), 2, axis=1))
+    else:
+        posterior = encoder(images, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
     draw = tf.cast(v1.train.get_global_step(), tf.int64) * config.gpus + number
     return reparameterise(posterior, seed=tf.stack([tf.constant(config.seed, tf.int64), draw])), posterior
 
@@ -216,18 +240,44 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
     # them less and less (chapter on projection).
     re_project = _project_to_initial_sphere(config) if config.projection == "sphere" else None
     code_optimizer = RowwiseAdam(rate_scale * config.code_learning_rate, project=re_project, name="CodeAdam")
-    gradients = decoder_optimizer.compute_gradients(loss, [*weights, *model.tables], colocate_gradients_with_ops=True)
-    with tf.control_dependencies([assert_finite(loss, [gradient for gradient, _ in gradients])]):
-        updates = [
-            decoder_optimizer.apply_gradients(gradients[: len(weights)], global_step=global_step),
-            *([code_optimizer.apply_gradients(gradients[len(weights) :])] if model.tables else []),
+    scaling = LossScaling() if setting.devices.precision == "float16" else None
+    variables = [*weights, *model.tables]
+    target = loss if scaling is None else scaling.scaled(loss)
+    found = decoder_optimizer.compute_gradients(target, variables, colocate_gradients_with_ops=True)
+    gradients = [gradient for gradient, _ in found]
+    if scaling is not None:
+        gradients = scaling.unscaled(gradients)
+    pairs = list(zip(gradients, variables, strict=True))
+
+    def update() -> list[tf.Operation]:
+        return [
+            decoder_optimizer.apply_gradients(pairs[: len(weights)]),
+            *([code_optimizer.apply_gradients(pairs[len(weights) :])] if model.tables else []),
             # All towers share the moving averages. Only the first tower updates them, so that there is one update per step.
-            *model.towers[0].batch_norm_updates,
+            *map(_repeat_update, model.towers[0].batch_norm_updates),
         ]
+
+    with tf.control_dependencies([assert_finite(loss, [] if scaling else gradients)]):
+        updates = update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
+        # A step that was left out because float16 overflowed counts too: the batch of a step is a function of its number.
+        with tf.control_dependencies(updates), tf.device("/cpu:0"):
+            step_after = tf.identity(v1.assign_add(global_step, 1))
+            updates.append(step_after.op)
     if config.gpus > 1 and config.average_decay:
         with tf.control_dependencies(updates):
             updates.append(weight_average(config, global_step).apply(model.network))
-    return TrainOps(tf.group(*updates), [gradient for gradient, _ in gradients], global_step, rate_scale, seconds, unreported)
+    return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
+
+
+def _repeat_update(update: tf.Operation) -> tf.Operation:
+    """An update of a moving average, made again so that it waits for what the current block waits for.
+
+    The layer built its own update before there was anything to wait for, so a step that is refused because a gradient is not finite would
+    still change the average.
+    """
+    variable, difference = update.inputs
+    with tf.device(variable.device):
+        return tf.raw_ops.AssignSubVariableOp(resource=variable, value=tf.identity(difference))
 
 
 def weight_average(config: TrainConfig, num_updates: tf.Tensor | None = None) -> v1.train.ExponentialMovingAverage:

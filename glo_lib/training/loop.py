@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.graph.finite import NOT_FINITE, describe_non_finite, first_not_finite
-from glo_lib.inputs import batch_of_step
+from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
+from glo_lib.inputs import DecodedImages, batch_of_step
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_history, read_history, write_history
 from glo_lib.system.progress import progress_bar
@@ -30,6 +30,10 @@ class TrainingDiverged(ArithmeticError):
     """Raised when the loss or a variable is no longer finite. The message names the step and the checkpoint that can still be used."""
 
 
+class SessionLost(RuntimeError):
+    """TensorFlow lost the session and went back to a checkpoint; the same call continues the run from there."""
+
+
 def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None) -> str | None:
     """Take the remaining steps, with checkpoints, summaries and a progress bar, until the run is finished or stopped by a signal.
 
@@ -43,6 +47,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
 
     Raises:
         TrainingDiverged: the loss or a variable became NaN or infinite.
+        SessionLost: TensorFlow lost the session and went back to a checkpoint by itself.
         OSError: the disk is full; the message names the checkpoint that can still be used.
 
     Example:
@@ -54,7 +59,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     with _stop_on_signals() as stop:
         with _session(setting, graph, saver, report) as session:
             report.clock.start()
-            while share_done(setting, report.progress) < 1 and not stop.is_set():
+            while share_done(setting.config, setting.images, report.progress) < 1 and not stop.is_set():
                 _take_step(setting, graph, report.progress, session)
         report.close(stopped=stop.is_set())
     return saver.newest
@@ -74,16 +79,15 @@ def rate_scale(config: TrainConfig, share: float) -> float:
     return 0.5 * (1 + float(np.cos(np.pi * share))) if config.schedule == "cosine" else 1.0
 
 
-def share_done(setting: Setting, progress: Progress) -> float:
+def share_done(config: TrainConfig, images: DecodedImages, progress: Progress) -> float:
     """Return the completed share of the run in [0, 1]: that of the steps or, with ``max_seconds``, of the seconds, whichever is larger."""
-    config = setting.config
-    share = progress.step / config.num_steps(setting.images.num_images)
+    share = progress.step / config.num_steps(images.num_images)
     return min(1.0, max(share, progress.seconds / config.max_seconds) if config.max_seconds else share)
 
 
 def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
     """Take the next step. If the loss or a gradient is not finite, update nothing and name the first tensor that is not finite."""
-    scale = rate_scale(setting.config, share_done(setting, done))
+    scale = rate_scale(setting.config, share_done(setting.config, setting.images, done))
     try:
         session.run(graph.train_ops.step, {graph.train_ops.rate_scale: scale})
     except tf.errors.InvalidArgumentError as error:
@@ -183,7 +187,7 @@ class BeforeSave(v1.train.CheckpointSaverListener):
         others = [v for v in v1.global_variables() if v.dtype.base_dtype.is_floating and v.op.name not in known]
         variables = [*model_variables, *others]  # the others include Adam's moments and the averages of the weights
         self._names = [variable.op.name for variable in variables]
-        self._finite = [tf.reduce_all(tf.math.is_finite(variable)) for variable in variables]
+        self._finite = [all_finite(variable, variable.device) for variable in variables]
 
     def before_save(self, session, global_step_value):
         self._train_ops.seconds.load(self._report.clock.seconds(), session)
@@ -244,7 +248,8 @@ class Report(v1.train.SessionRunHook):
 
     def __init__(self, setting: Setting, graph: TrainGraph, on_step: OnStep | None = None):
         config = setting.config
-        self._setting, self._loss, self._on_step = setting, graph.loss, on_step
+        self._setting, self._on_step = setting, on_step
+        self._fetches = {"loss": graph.loss, "step": graph.train_ops.step_after}
         self.progress = self._start = setting.run.progress
         self.clock = Clock(self._start.seconds)
         self._folder = setting.run.folder
@@ -258,11 +263,18 @@ class Report(v1.train.SessionRunHook):
         self._last_shown = 0.0
 
     def before_run(self, run_context):
-        return v1.train.SessionRunArgs(self._loss)
+        return v1.train.SessionRunArgs(self._fetches)
 
     def after_run(self, run_context, run_values):
-        self.progress = Progress(self.progress.step + 1, self.clock.seconds())
-        loss, share = float(run_values.results), share_done(self._setting, self.progress)
+        step = int(run_values.results["step"])
+        if step != self.progress.step + 1:
+            # TensorFlow opened a new session by itself, from the last checkpoint, and the stream of batches began again.
+            raise SessionLost(
+                f"a device was lost after step {self.progress.step}, and TensorFlow went back to the checkpoint of step {step - 1}; "
+                "the same call goes on from there"
+            )
+        self.progress = Progress(step, self.clock.seconds())
+        loss, share = float(run_values.results["loss"]), share_done(self._setting.config, self._setting.images, self.progress)
         self._record_loss(loss, share)
         # In a log file every update stays as a line, so the updates become rarer the longer the run has lasted.
         if self.progress.seconds - self._last_shown > max(1.0, self.progress.seconds / 100) or share == 1:

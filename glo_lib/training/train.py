@@ -1,14 +1,14 @@
 """The function that trains: open the run, build the model, the loss and the train op, run the loop, and evaluate the run."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf
-from glo_lib.graph.devices import choose_devices
-from glo_lib.runs.folder import HistoryRow, read_history
-from glo_lib.runs.run import open_run
+from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
+from glo_lib.runs.run import OpenRun, open_run
 from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model, build_train_ops
 from glo_lib.training.loop import OnStep, run_loop, share_done
 
@@ -56,10 +56,10 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     Example:
         ``train(TrainConfig(num_epochs=10), on_step=lambda progress, loss: print(progress.step, loss))``
     """
-    devices = choose_devices(config.gpus, config.precision)
     with open_run(config) as run:
-        setting = Setting(config, devices, run.images, run)
-        if share_done(setting, run.progress) < 1:
+        if share_done(config, run.images, run.progress) < 1:
+            setting = _setting(config, run)
+            record_hardware(run.folder, hardware_of(setting), config.change_precision)
             with tf.Graph().as_default():
                 v1.set_random_seed(config.seed)
                 model = build_model(setting)
@@ -86,6 +86,25 @@ def prepare(config: TrainConfig) -> Setting:
     Example:
         ``build_model(prepare(TrainConfig()))``
     """
-    devices = choose_devices(config.gpus, config.precision)
     with open_run(config) as run:
-        return Setting(config, devices, run.images, run)
+        return _setting(config, run)
+
+
+def _setting(config: TrainConfig, run: OpenRun) -> Setting:
+    devices = choose_devices(config.gpus, config.precision, config.layer_route, config.deterministic)
+    if devices.on_gpus and devices.deterministic:
+        tf.config.experimental.enable_op_determinism()  # for the whole process; it cannot be taken back
+    return Setting(config, devices, run.images, run)
+
+
+def hardware_of(setting: Setting) -> dict[str, Any]:
+    """What ``hardware.json`` says of the devices that a run computes on."""
+    devices = setting.devices
+    return {
+        "precision": devices.precision,
+        "devices": list(devices.towers),
+        "gpus": [gpu.name for gpu in find_gpus()],
+        "codes_on": setting.codes_device,
+        "layer_route": devices.route,
+        "deterministic": devices.deterministic,
+    }

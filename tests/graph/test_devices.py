@@ -47,8 +47,7 @@ def test_towers_are_placed_and_announced(machine, found, gpus, towers, parameter
     [
         (0, 0, "auto", "gpus is 0; it must be a whole number of at least 1"),
         (2, -1, "auto", "gpus is -1; it must be a whole number of at least 1"),
-        (2, 3, "auto", "gpus is 3, and this machine has 2; give at most 2"),
-        (1, 1, "bfloat16", "precision is 'bfloat16', which needs a CPU; on GPUs give 'auto'"),
+        (0, 1, "float16", "precision is 'float16', which needs a GPU; on CPUs give 'auto', 'bfloat16' or 'float32'"),
     ],
 )
 def test_what_the_machine_cannot_do_is_refused(machine, found, gpus, precision, message):

@@ -1,0 +1,85 @@
+"""Half precision on GPUs: activations and kernels are cast, variables stay float32, and float16 has its loss scaled.
+
+On CPUs none of this is used: there TensorFlow's rewriter makes the casts after the graph is built (`glo_lib.graph.devices`).
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from glo_lib.graph.backend import tf
+
+v1 = tf.compat.v1
+Gradient = tf.Tensor | tf.IndexedSlices
+
+
+def float32_variables() -> AbstractContextManager:
+    """Inside, a layer that asks for a variable in half precision gets a float32 variable, cast when it is read.
+
+    The optimiser then adds its small steps to float32 numbers, and a checkpoint is the same in every precision.
+
+    Example:
+        >>> with tf.Graph().as_default(), float32_variables():
+        ...     read = v1.get_variable("weights", [2], tf.float16)
+        ...     read.dtype.name, v1.global_variables()[0].dtype.base_dtype.name
+        ('float16', 'float32')
+    """
+
+    def get(getter: Callable[..., tf.Variable], *arguments: Any, **settings: Any) -> tf.Variable | tf.Tensor:
+        wanted = tf.as_dtype(settings.get("dtype") or tf.float32)
+        if wanted not in (tf.float16, tf.bfloat16):
+            return getter(*arguments, **settings)
+        return tf.cast(getter(*arguments, **{**settings, "dtype": tf.float32}), wanted)
+
+    return v1.variable_scope(v1.get_variable_scope(), custom_getter=get, auxiliary_name_scope=False)
+
+
+def in_precision(layers: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, precision: str) -> tf.Tensor:
+    """Apply layers in half precision: their input is cast, their variables are read as halves, their output is float32 again.
+
+    Args:
+        layers: function of one tensor that builds layers.
+        inputs: float32.
+        precision: ``float16`` or ``bfloat16``; ``float32`` applies the layers as they are.
+
+    Returns:
+        float32.
+    """
+    if precision == "float32":
+        return layers(inputs)
+    with float32_variables():
+        return tf.cast(layers(tf.cast(inputs, precision)), tf.float32)
+
+
+class LossScaling:
+    """TensorFlow's dynamic loss scaling, for float16, whose smallest gradients would become zero.
+
+    The loss is multiplied by a factor before its gradients are computed, and the gradients are divided by it. When one of them is not
+    finite, the step changes no variable and the factor is halved; after two thousand good steps it is doubled.
+
+    Args:
+        initial: the first factor.
+    """
+
+    def __init__(self, initial: float = 2.0**15):
+        self._scale = v1.mixed_precision.DynamicLossScale(initial_loss_scale=initial)
+
+    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """The loss to differentiate."""
+        return loss * self._scale()
+
+    def unscaled(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+        """The gradients of the loss itself."""
+        factor = 1 / self._scale()
+        return [
+            tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
+            if isinstance(gradient, tf.IndexedSlices)
+            else gradient * factor
+            for gradient in gradients
+        ]
+
+    def apply_if_finite(self, gradients: Sequence[Gradient], apply: Callable[[], tf.Operation]) -> tf.Operation:
+        """Apply updates when every gradient is finite, and adapt the factor."""
+        values = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
+        adapt, finite = self._scale.update(values)
+        return tf.group(adapt, tf.cond(finite, lambda: tf.group(apply()), tf.no_op))

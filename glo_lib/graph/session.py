@@ -1,0 +1,30 @@
+"""Sessions with one policy: take GPU memory as it is needed, and place on the CPU what has no GPU kernel.
+
+The first session of a process decides how TensorFlow takes the memory of the GPUs. Decoding files and projecting codes open sessions before
+training does, so every session of this library is opened here.
+"""
+
+from glo_lib.graph.backend import tf
+
+v1 = tf.compat.v1
+
+
+def session_config() -> v1.ConfigProto:
+    """The configuration that every session starts from."""
+    config = v1.ConfigProto(allow_soft_placement=True)
+    config.gpu_options.allow_growth = True
+    return config
+
+
+def open_session(config: v1.ConfigProto | None = None) -> v1.Session:
+    """Open a session on the current graph.
+
+    Args:
+        config: default: `session_config`.
+
+    Example:
+        >>> with tf.Graph().as_default(), open_session() as session:
+        ...     int(session.run(tf.constant(1) + 1))
+        2
+    """
+    return v1.Session(config=session_config() if config is None else config)
