@@ -169,7 +169,10 @@ def bytes_different(one: dict[str, bytes], other: dict[str, bytes]) -> int:
 
 def left_behind(place: Place) -> list[str]:
     """Return the names of files in the run folder that do not belong to a finished run."""
-    expected = {"config.json", "manifest.json", "images.csv", "history.csv", "metrics.json", "codes.npy", "checkpoint", "figures", ".lock"}
+    expected = {
+        *("config.json", "hardware.json", "manifest.json", "images.csv", "history.csv", "metrics.json", "codes.npy", "checkpoint"),
+        *("figures", ".lock"),
+    }
     names = [name for name in os.listdir(place.run) if name not in expected and not name.startswith("events.out")]
     finished = {f"{checkpoints.BASENAME}-{step}" for step in _steps(place.run)}
     return [name for name in names if not any(name.startswith(f"{prefix}.") for prefix in finished)]
@@ -567,8 +570,9 @@ PAGE_TEXT = """\
 
 A run on real data takes days. During these days machines are switched off, disks fill up, and people press Ctrl-C. The library promises the
 following. **You can kill the training at any moment and start the same command again. The final codes, weights and metrics are then bit for
-bit equal to those of an uninterrupted run**, on the same machine, with the same precision and the same number of towers. The only condition
-is `max_seconds=0`, because with a time limit the learning rates depend on the clock.
+bit equal to those of an uninterrupted run**, on the same CPU, with the same precision and the same number of towers. The only condition
+is `max_seconds=0`, because with a time limit the learning rates depend on the clock. On GPUs the promise also needs `deterministic=true`,
+which makes TensorFlow use slower operations that give the same bits each time; this has not been tried on a GPU.
 
 ## How it works
 
@@ -578,6 +582,8 @@ is `max_seconds=0`, because with a time limit the learning rates depend on the c
   step, the seconds, and the losses that are not yet in `history.csv`. A third file holds the checksums of its two files. If a checkpoint
   does not match its checksums, a warning names it and the previous checkpoint is used. TensorFlow's own list of checkpoints is not trusted:
   it is rewritten from the checkpoints that are complete.
+- `hardware.json` in the run folder records the precision. A run that began in bfloat16 is not continued in float32 on another machine
+  unless `change_precision` allows it.
 - `images.csv` in the run folder records the size and the digest of every image. If images were added, removed, renamed or altered, training
   is refused with a message that names them. Other settings are refused too, except those that are safe to change: the length of the run,
   its folders, and how often it reports.

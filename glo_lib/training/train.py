@@ -35,7 +35,8 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     Ctrl-C (in a notebook: the interrupt button) stops the run after the current step, saves everything, and returns the results so far.
     SIGTERM does the same and then ends the program. Call the function again with the same settings to continue the run. After a crash, it
     continues from the newest complete checkpoint. The final codes, weights and metrics are bit for bit equal to those of an uninterrupted
-    run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock.
+    run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock. On GPUs this holds only
+    with ``deterministic="true"``, because some of their operations add numbers in an order that changes from run to run.
 
     Metrics and figures are computed from the run folder.
 
