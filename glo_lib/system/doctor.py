@@ -45,7 +45,7 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    found, (oldest, newest) = f"{platform.python_version()} on {platform.system()} ({platform.machine()})", PYTHONS
+    found, (oldest, newest) = f"{platform.python_version()} on {platform.uname().system} ({platform.machine()})", PYTHONS
     if oldest <= sys.version_info[:2] <= newest:
         return Finding("Python", found)
     return Finding("Python", found, f"use Python {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}", fatal=True)
