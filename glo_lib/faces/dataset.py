@@ -20,19 +20,6 @@ from PIL import Image
 from glo_lib.faces import portrait
 from glo_lib.system.cache import cache_root, shown
 
-__all__ = [
-    "ATTRIBUTE_NAMES",
-    "HAIR_STYLES",
-    "VERSION",
-    "Factors",
-    "attributes",
-    "draw_face",
-    "load_faces",
-    "read_factors",
-    "sample_factors",
-    "write_faces",
-]
-
 VERSION = "v1"  # part of the name of the cache folder; change it whenever the drawing changes
 MIN_IMAGES_PER_PROCESS = 32  # for fewer images, starting another process does not pay
 MAX_IMAGES = 999_999  # CelebA's file names have six digits

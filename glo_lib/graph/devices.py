@@ -1,4 +1,4 @@
-"""Which devices a run computes on, and with which numbers: real GPUs where there are any, else that many CPU devices."""
+"""Choose the devices of the towers and the precision: real GPUs where there are any, otherwise as many CPU devices."""
 
 import os
 import platform
@@ -32,16 +32,16 @@ class Gpu(NamedTuple):
 
 
 class Devices(NamedTuple):
-    """Where a run computes.
+    """The devices and the precision of a run, without any ``auto``.
 
     Attributes:
         towers: a device for each tower, such as ``/gpu:0``; several towers may share one.
         parameters: the device that holds the network's variables.
-        precision: ``float32``, ``bfloat16`` or ``float16``, decided.
-        route: ``fast`` or ``slim``, the layers of the decoder, decided.
-        deterministic: whether every operation must give the same bits each time, decided.
-        description: the lines that announce them.
-        session_config: for ``tf.compat.v1.Session``.
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+        route: ``fast`` or ``slim``, the layers of the decoder.
+        deterministic: whether every operation must give the same bits each time.
+        description: lines to print at the start of a run.
+        session_config: configuration for ``tf.compat.v1.Session``.
     """
 
     towers: tuple[str, ...]
@@ -58,13 +58,18 @@ class Devices(NamedTuple):
         return self.towers[0].startswith("/gpu")
 
     @property
-    def casts(self) -> bool:
-        """Whether the graph itself casts to half precision; on CPUs TensorFlow's rewriter does, after the graph is built."""
-        return self.on_gpus and self.precision != "float32"
+    def cast_precision(self) -> str:
+        """The precision that the graph itself casts to: on CPUs none, because there TensorFlow rewrites the finished graph to bfloat16."""
+        return self.precision if self.on_gpus else "float32"
+
+    @property
+    def rewrite_precision(self) -> str:
+        """The precision that TensorFlow rewrites the finished graph to: on GPUs none, because there the graph itself casts."""
+        return "float32" if self.on_gpus else self.precision
 
 
 def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", deterministic: str = "auto") -> Devices:
-    """Choose the devices for so many towers.
+    """Choose the devices for a number of towers.
 
     Args:
         gpus: number of towers. Real GPUs are used where there are any; towers share them when there are fewer GPUs than towers, which
@@ -94,7 +99,7 @@ def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", dete
     decided = _precision(used) if precision == "auto" else precision
     return Devices(
         towers=towers,
-        # One tower keeps its variables; several meet on the host, so that none of them is slower than the others.
+        # The variables lie on the device of a single tower. Several towers share them on the host, so that no tower is slower than another.
         parameters=towers[0] if gpus == 1 else "/cpu:0",
         precision=decided,
         route=("slim" if found else "fast") if route == "auto" else route,
@@ -105,7 +110,7 @@ def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", dete
 
 
 def find_gpus() -> list[Gpu]:
-    """The GPUs that TensorFlow can use."""
+    """Return the GPUs that TensorFlow can use."""
     found = []
     for device in tf.config.list_physical_devices("GPU"):
         try:
@@ -117,7 +122,7 @@ def find_gpus() -> list[Gpu]:
 
 
 def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
-    """The device of the table of codes and of its two moments: the first GPU if they fit into a limit, else the host.
+    """Return the device of the table of codes and of its two moments: the first GPU if they fit into a limit, otherwise the host.
 
     Args:
         devices: from `choose_devices`.
@@ -132,7 +137,7 @@ def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
 
 
 def _precision(used: list[Gpu]) -> str:
-    """What ``auto`` means on these GPUs; on a CPU where there are none."""
+    """Return the precision that ``auto`` stands for on these GPUs, or on the CPU if there are none."""
     if not used:
         return "bfloat16" if has_bfloat16_units() else "float32"
     capability = min(gpu.capability for gpu in used)
@@ -140,10 +145,10 @@ def _precision(used: list[Gpu]) -> str:
 
 
 def has_bfloat16_units(cpuinfo: str | None = None) -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware; without such units bfloat16 is slower than float32.
+    """Return whether the processor multiplies bfloat16 matrices in hardware. Without such units bfloat16 is slower than float32.
 
     Args:
-        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``; default: that of this machine (elsewhere than on Linux: False).
+        cpuinfo: text in the format of Linux's ``/proc/cpuinfo``. Default: that of this machine; on systems without it the result is False.
     """
     if cpuinfo is None:
         try:
@@ -173,9 +178,9 @@ def _session_config(gpus_used: int, towers: int, precision: str) -> tf.compat.v1
         return config
     config.device_count["CPU"] = towers
     if towers == 1:
-        # One operation at a time on all cores: two convolutions at once only take each other's cores and caches (benchmarks/README.md).
+        # Run one operation at a time on all cores, because two at once compete for cores and caches (benchmarks/README.md).
         config.inter_op_parallelism_threads = 1
-        config.use_per_session_threads = True  # else the first session of the process decides it for all
+        config.use_per_session_threads = True  # otherwise the first session of the process decides for all
     if precision == "bfloat16":
         rewriter = type(config.graph_options.rewrite_options)
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
@@ -183,19 +188,21 @@ def _session_config(gpus_used: int, towers: int, precision: str) -> tf.compat.v1
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether this machine seems to have an NVIDIA GPU, whatever TensorFlow sees of it."""
+    """Return whether this machine seems to have an NVIDIA GPU, even if TensorFlow does not see it."""
     return any(os.path.exists(path) for path in GPU_DEVICE_FILES) or shutil.which("nvidia-smi") is not None
 
 
 def gpus_are_hidden() -> bool:
-    """Whether ``CUDA_VISIBLE_DEVICES`` hides all GPUs from this process."""
+    """Return whether ``CUDA_VISIBLE_DEVICES`` hides all GPUs from this process."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
 
 
 def why_no_gpu() -> str:
-    """Why TensorFlow sees no GPU on a machine that seems to have one, and what to do; empty on a machine without a GPU.
+    """Explain why TensorFlow sees no GPU on a machine that seems to have one, and what to do.
 
-    GPUs that ``CUDA_VISIBLE_DEVICES`` hides are hidden on purpose: that is said, and nothing is advised.
+    Returns:
+        An empty string on a machine without a GPU. If ``CUDA_VISIBLE_DEVICES`` hides the GPUs, this is said without advice, because they
+        are then hidden on purpose.
     """
     if not has_nvidia_gpu() or tf.config.list_physical_devices("GPU"):
         return ""
@@ -207,7 +214,10 @@ def why_no_gpu() -> str:
 
 
 def _log_of_a_fresh_tensorflow() -> list[str]:
-    """What TensorFlow logs of GPUs when it is imported with its log switched on, in a process of its own; without times and places."""
+    """Import TensorFlow in a new process with its log switched on, and return the log lines about GPUs, without times and file names.
+
+    A new process is needed, because the log level of this one was fixed when it imported TensorFlow.
+    """
     code = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     try:

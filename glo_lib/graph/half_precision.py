@@ -34,21 +34,21 @@ def float32_variables() -> AbstractContextManager:
     return v1.variable_scope(v1.get_variable_scope(), custom_getter=get, auxiliary_name_scope=False)
 
 
-def in_precision(layers: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, precision: str) -> tf.Tensor:
-    """Apply layers in half precision: their input is cast, their variables are read as halves, their output is float32 again.
+def in_precision(layers: Callable[[tf.Tensor], Any], inputs: tf.Tensor, precision: str) -> Any:
+    """Apply layers in half precision: cast their input, read their variables as halves, and cast their output back to float32.
 
     Args:
-        layers: function of one tensor that builds layers.
+        layers: function of one tensor that builds layers; it returns a tensor, or a named tuple of tensors.
         inputs: float32.
-        precision: ``float16`` or ``bfloat16``; ``float32`` applies the layers as they are.
+        precision: ``float16`` or ``bfloat16``; with ``float32`` the layers are applied without any cast.
 
     Returns:
-        float32.
+        The output of the layers, in float32.
     """
     if precision == "float32":
         return layers(inputs)
     with float32_variables():
-        return tf.cast(layers(tf.cast(inputs, precision)), tf.float32)
+        return tf.nest.map_structure(lambda output: tf.cast(output, tf.float32), layers(tf.cast(inputs, precision)))
 
 
 class LossScaling:

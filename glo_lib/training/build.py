@@ -126,7 +126,7 @@ class TrainGraph(NamedTuple):
 
 
 def build_model(setting: Setting) -> Model:
-    """Build one tower per device. Codes, decoder and (for a VAE) encoder are shared, and their variables lie on the parameter device."""
+    """Build the towers. They share the codes, the decoder and (for a VAE) the encoder; the codes have a device of their own."""
     config, images = setting.config, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
@@ -158,11 +158,8 @@ def build_tower(setting: Setting, codes: tf.Variable | None, number: int, part: 
             reuse=number > 0,
             layer=LAYERS[devices.route],
         )
-        if devices.casts:
-            reconstructions = in_precision(decode, latent_z, devices.precision)  # (batch, size, size, 3)
-        else:
-            with kernel_gradients_for(devices.precision):
-                reconstructions = decode(latent_z)  # (batch, size, size, 3)
+        with kernel_gradients_for(devices.rewrite_precision):
+            reconstructions = in_precision(decode, latent_z, devices.cast_precision)  # (batch, size, size, 3)
         updates = [op for op in v1.get_collection(v1.GraphKeys.UPDATE_OPS) if op not in updates_before]
     return Tower(inputs, latent_z, reconstructions, updates, posterior)
 
@@ -179,16 +176,16 @@ def draw_codes(setting: Setting, images: tf.Tensor, number: int) -> tuple[tf.Ten
 
     The noise is a function of seed, step and tower number, so a resumed run draws the same codes as an uninterrupted one.
     """
-    config, decay = setting.config, batch_norm_decay()
-
-    def encode(pixels: tf.Tensor) -> tf.Tensor:
-        posterior = encoder(pixels, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
-        return tf.concat(posterior, axis=1)
-
-    if setting.devices.casts:
-        posterior = Posterior(*tf.split(in_precision(encode, images, setting.devices.precision), 2, axis=1))
-    else:
-        posterior = encoder(images, config.num_dims, config.num_filters, config.kernel_size, batch_norm_decay=decay, reuse=number > 0)
+    config = setting.config
+    encode = functools.partial(
+        encoder,
+        num_dims=config.num_dims,
+        num_filters=config.num_filters,
+        kernel_size=config.kernel_size,
+        batch_norm_decay=batch_norm_decay(),
+        reuse=number > 0,
+    )
+    posterior = in_precision(encode, images, setting.devices.cast_precision)
     draw = tf.cast(v1.train.get_global_step(), tf.int64) * config.gpus + number
     return reparameterise(posterior, seed=tf.stack([tf.constant(config.seed, tf.int64), draw])), posterior
 
@@ -259,7 +256,7 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
 
     with tf.control_dependencies([assert_finite(loss, [] if scaling else gradients)]):
         updates = update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
-        # A step that was left out because float16 overflowed counts too: the batch of a step is a function of its number.
+        # A step without updates, because float16 overflowed, counts too: the batch of a step is a function of its number.
         with tf.control_dependencies(updates), tf.device("/cpu:0"):
             step_after = tf.identity(v1.assign_add(global_step, 1))
             updates.append(step_after.op)
@@ -270,10 +267,9 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
 
 
 def _repeat_update(update: tf.Operation) -> tf.Operation:
-    """An update of a moving average, made again so that it waits for what the current block waits for.
+    """Build the update of a moving average again, with the control dependencies of the current block.
 
-    The layer built its own update before there was anything to wait for, so a step that is refused because a gradient is not finite would
-    still change the average.
+    The layer built its own update without them, so a step that is refused because a gradient is not finite would still change the average.
     """
     variable, difference = update.inputs
     with tf.device(variable.device):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from glo_lib.runs.folder import Progress, read_hardware, read_json
 from glo_lib.runs.run import Run
 from glo_lib.training import Setting, build_loss, build_model, build_train_ops, train
 from glo_lib.training.build import TrainGraph
-from glo_lib.training.loop import BeforeSave, Report
+from glo_lib.training.loop import BeforeSave, Report, SessionLost
 
 ROOT = Path(__file__).parents[2]
 v1 = tf.compat.v1
@@ -160,6 +161,15 @@ def test_all_towers_take_their_part_of_one_stream(gpus, tmp_path):
     streams = [operation for operation in graph.get_operations() if operation.type == "IteratorGetNext"]
     assert [device_of(stream) for stream in streams] == ["/cpu:0"]
     assert len(ops.model.towers) == 4
+
+
+def test_a_session_that_went_back_to_a_checkpoint_by_itself_ends_the_run(tmp_path):
+    """Its stream of batches began again, so training on would give every later step a wrong batch."""
+    _, setting, ops = built(tmp_path)
+    report = Report(setting, ops)
+    report.after_run(None, SimpleNamespace(results={"step": 1, "loss": 0.5}))
+    with pytest.raises(SessionLost, match="after step 1, and TensorFlow went back to the checkpoint of step 0; the same call goes on"):
+        report.after_run(None, SimpleNamespace(results={"step": 1, "loss": 0.5}))
 
 
 def small_config(small_images, run_dir, **changes):
