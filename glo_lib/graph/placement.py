@@ -1,6 +1,6 @@
-"""Where the operations of a graph are placed, whether a GPU can compute them, and what moves between devices.
+"""Find out where the operations of a graph are placed, whether a GPU can compute them, and what moves between devices.
 
-All is read from the graph: nothing is run, and no GPU is needed. TensorFlow's Linux package registers its GPU kernels on every machine.
+The functions only read the graph. No GPU is needed, because TensorFlow's Linux package registers its GPU kernels on every machine.
 """
 
 from collections import Counter
@@ -14,13 +14,13 @@ GPU_KERNELS = ("GPU", "DEFAULT")  # kernels of the second kind work on every dev
 
 
 def operations_without_gpu_kernel(graph: tf.Graph) -> list[str]:
-    """The operations that ask for a GPU although no GPU kernel is registered for their types, as lines "name (type, types)".
+    """List the operations that ask for a GPU although no GPU kernel is registered for their types.
 
     Args:
         graph: a graph; nothing is run.
 
     Returns:
-        Empty when every operation that asks for a GPU can be computed there.
+        A line "name (type, types)" for each; an empty list if every operation that asks for a GPU can be computed there.
 
     Example:
         >>> with tf.Graph().as_default() as graph, tf.device("/gpu:0"):
@@ -65,10 +65,10 @@ def _short(device: str) -> str:
 
 
 def bytes_between_devices(graph: tf.Graph, fetched: Iterable[tf.Operation]) -> Counter:
-    """How many bytes one run moves from device to device: the sizes of the tensors on edges that lead to another device.
+    """Count the bytes that one run moves between devices: the sizes of the tensors on edges that lead to another device.
 
-    A tensor that several operations of a device need is moved there once, as TensorFlow does. Handles of variables are no data. Parts whose
-    size is not known when the graph is built count as nothing.
+    A tensor that several operations of a device need is counted once, because TensorFlow moves it once. Handles of variables are not
+    counted, because they are no data. Neither are tensors whose size is not known when the graph is built.
 
     Args:
         graph: a graph; nothing is run.

@@ -1,7 +1,7 @@
-"""Sessions with one policy: take GPU memory as it is needed, and place on the CPU what has no GPU kernel.
+"""Open sessions with one policy: GPU memory is taken as it is needed, and operations without a GPU kernel are placed on the CPU.
 
-The first session of a process decides how TensorFlow takes the memory of the GPUs. Decoding files and projecting codes open sessions before
-training does, so every session of this library is opened here.
+The first session of a process decides how TensorFlow takes the memory of the GPUs. Every session of this library is opened here, because
+decoding files and projecting codes open sessions before training does.
 """
 
 from glo_lib.graph.backend import tf

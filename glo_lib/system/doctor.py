@@ -20,12 +20,12 @@ LEAST_DISK = 200 * 10**6  # without that the embedded faces cannot even be drawn
 
 
 class Finding(NamedTuple):
-    """What was found of one thing.
+    """The result of one check.
 
     Attributes:
-        name: of the thing.
+        name: what was checked.
         found: what there is.
-        advice: what to do; empty where nothing has to be done.
+        advice: what to do; empty if nothing has to be done.
         fatal: whether training could not start.
     """
 
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything that a training run needs; nothing is changed but for a file that is made and removed in the cache folder."""
+    """Check everything that a training run needs. Nothing changes, except that a file in the cache folder is created and removed."""
     return [check() for check in CHECKS]
 
 
