@@ -1,10 +1,12 @@
 """List the image files in a folder or an archive, in the order that determines which latent code belongs to which image."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from glo_lib.images.archives import unpack_zip
+from glo_lib.system.cache import cache_root
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 CELEBA_FOLDER = "img_align_celeba"
@@ -22,7 +24,7 @@ def list_images(data_dir: str | Path, num_samples: int = 0) -> list[str]:
 
     Returns:
         Paths of the files with the extensions jpg, jpeg and png (in upper or lower case), sorted. Hidden files and folders are left out,
-        links are followed.
+        links are followed. The folders of runs and the cache are left out too (see `is_result_folder`).
 
     Raises:
         FileNotFoundError: there is no such folder or archive, or no image in it.
@@ -62,6 +64,26 @@ def _walk(folder: str, entered: set[str]) -> Iterator[str]:
             yield entry.path
         elif os.path.isdir(entry.path):
             real = os.path.realpath(entry.path)
-            if real not in entered:  # otherwise a loop of links would never end
+            if real not in entered and not is_result_folder(real):  # without the first a loop of links would never end
                 entered.add(real)
                 yield from _walk(entry.path, entered)
+
+
+def is_result_folder(folder: str | Path) -> bool:
+    """Return whether a folder is that of a run, or the cache. Their pictures are results, so they are no data even if they lie among them.
+
+    A run folder is recognised by ``config.json`` and by ``manifest.json`` with the number of images and their digest.
+
+    Example:
+        >>> is_result_folder(cache_root())
+        True
+    """
+    if os.path.realpath(folder) == os.path.realpath(cache_root()):
+        return True
+    if not os.path.isfile(os.path.join(folder, "config.json")):
+        return False
+    try:
+        manifest = json.loads(Path(folder, "manifest.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.keys() == {"num_images", "digest"}

@@ -32,6 +32,29 @@ def test_celebas_own_folder_is_entered(tmp_path):
     assert below(tmp_path, list_images(tmp_path)) == ["img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg"]
 
 
+def test_results_among_the_images_are_no_images(monkeypatch, tmp_path):
+    """The pictures in the folders of runs and in the cache are left out, also when the folder is given as a dot."""
+    write_file(tmp_path / "a.jpg")
+    for name in ["run/figures/loss.png", "old/runs/b/figures/loss.png", "cache/archives/x/b.jpg"]:
+        write_file(tmp_path / name)
+    for folder in [tmp_path / "run", tmp_path / "old" / "runs" / "b"]:
+        (folder / "config.json").write_text("{}")
+        (folder / "manifest.json").write_text('{"num_images": 3, "digest": "0f"}')
+    monkeypatch.setenv("GLO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert below(tmp_path, list_images(tmp_path)) == below(Path(), list_images(".")) == ["a.jpg"]
+    assert below(tmp_path, list_images(tmp_path / "cache" / "archives")) == ["cache/archives/x/b.jpg"]
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "[]", '{"name": "an app"}', "[" * 100_000])
+def test_a_folder_with_settings_of_something_else_is_searched(tmp_path, manifest):
+    write_file(tmp_path / "app" / "a.jpg")
+    (tmp_path / "app" / "config.json").write_text("{}")
+    if manifest is not None:
+        (tmp_path / "app" / "manifest.json").write_text(manifest)
+    assert below(tmp_path, list_images(tmp_path)) == ["app/a.jpg"]
+
+
 def test_the_first_samples_in_sorted_order_are_kept(tmp_path):
     filenames = [write_file(tmp_path / f"{i}.jpg") for i in range(4)]
     for count, expected in [(0, filenames), (1, filenames[:1]), (4, filenames)]:
