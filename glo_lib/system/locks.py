@@ -1,7 +1,8 @@
 """Locks that are released when the process that holds them ends, even if it is killed, so that no stale lock has to be removed.
 
-The operating system manages the locks (``flock``); the file only identifies the lock. On Windows, which has no ``flock``, and on file
-systems without locks, nothing is locked and a warning is issued.
+The operating system manages the locks (``flock``); the file only identifies the lock. On Windows, which has no ``flock``, and where the
+file system refuses the lock for another reason than that it is held (network folders: ENOLCK, EBADF, ENOTSUP, ...), nothing is locked, and
+a warning gives the reason.
 
 We do not use the package filelock (version 3.32 was tried) for three reasons. It cannot lock a folder, which the unpacking of archives
 needs. It raises an error on file systems that return ``ENOLCK`` or ``EOPNOTSUPP``. If they return ``ENOSYS``, it uses a lock file, which
@@ -21,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-LOCKS_UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+HELD_ERRNOS = (errno.EWOULDBLOCK, errno.EAGAIN)
 
 
 class Lock:
@@ -57,7 +58,8 @@ def acquire(path: str | Path) -> Lock | None:
         path: file or folder; its content is not changed.
 
     Returns:
-        `Lock`; None if another process, or another part of this process, holds it.
+        `Lock`; None if another process, or another part of this process, holds it. If the system cannot lock it, a warning says why, and
+        the result is a `Lock` that does not hold anything: a run in a folder without locks is still a run.
 
     Raises:
         OSError: the file can be neither opened nor created.
@@ -65,18 +67,28 @@ def acquire(path: str | Path) -> Lock | None:
     Example:
         ``with acquire("run") or Lock(None) as lock: ...``
     """
-    if fcntl is None:
-        warnings.warn("this system cannot lock files: see that no second process uses the same folder", stacklevel=2)
+    try:
+        return _try_to_lock(path)
+    except LocksUnsupported as error:
+        warnings.warn(f"{path} cannot be locked ({error}): see that no second process uses it at the same time", stacklevel=2)
         return Lock(None)
+
+
+class LocksUnsupported(Exception):
+    """The system or the file system has no locks; the text says why."""
+
+
+def _try_to_lock(path: str | Path) -> Lock | None:
+    if fcntl is None:
+        raise LocksUnsupported("this system cannot lock files")
     descriptor = os.open(path, os.O_RDONLY) if os.path.isdir(path) else os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        if error.errno in LOCKS_UNSUPPORTED_ERRNOS:
-            warnings.warn(f"{path} cannot be locked ({error.strerror}): see that no second process uses it", stacklevel=2)
-            return Lock(None)
-        return None
+        if error.errno in HELD_ERRNOS:
+            return None
+        raise LocksUnsupported(error.strerror or str(error)) from None
     return Lock(descriptor)
 
 
@@ -88,13 +100,13 @@ def remove_abandoned(folder: Path, prefix: str, seconds: float = 60) -> None:
         prefix: prefix of their names; a process locks a file as long as it writes it.
         seconds: files younger than this are kept, because they may not be locked yet.
     """
-    for path in folder.glob(f"{prefix}*") if fcntl is not None else ():
+    for path in folder.glob(f"{prefix}*"):
         try:
-            lock = acquire(path) if time.time() - path.stat().st_mtime > seconds else None
-            if lock is not None and lock.holds:
+            lock = _try_to_lock(path) if time.time() - path.stat().st_mtime > seconds else None
+            if lock is not None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        except OSError:
-            continue  # its writer has renamed it, or another process has removed it
+        except (OSError, LocksUnsupported):
+            continue  # its writer has renamed it, another process has removed it, or nobody knows whether it is in use
         if lock is not None:
             lock.release()
 

@@ -1,5 +1,6 @@
 """The doctor finds what is missing, says what to do, and tells what would stop a training run."""
 
+import errno
 import shutil
 import sys
 
@@ -41,10 +42,13 @@ def test_an_old_python_is_fatal(monkeypatch):
     assert finding("python").fatal
 
 
-def test_a_file_system_without_locks_is_no_obstacle_but_said(monkeypatch):
-    monkeypatch.setattr(locks, "acquire", lambda path: locks.Lock(None))
+def test_a_file_system_without_locks_is_no_obstacle_but_said_with_the_reason(monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     found = finding("locks")
-    assert not found.fatal and "no two processes" in found.advice
+    assert not found.fatal and "no two processes" in found.advice and "cannot be locked (Bad file descriptor)" in found.found
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_explained(monkeypatch):
