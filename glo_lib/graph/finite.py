@@ -12,17 +12,22 @@ TENSORS_PER_FETCH = 16  # all activations of a step together may not fit into me
 Gradient = tf.Tensor | tf.IndexedSlices
 
 
-def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient]) -> tf.Operation:
+def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient], may_overflow: tf.Tensor | None = None) -> tf.Operation:
     """Return an operation that fails with `NOT_FINITE` before anything is updated, so the state stays that before the step.
 
     Args:
         loss: scalar.
         gradients: gradients of the loss; for a table of codes, those of the rows that were looked up.
+        may_overflow: truth value, a scalar; where it is true only the loss is checked. It is for float16, where the step leaves out
+            gradients that overflow by itself, and tries again with a smaller factor.
     """
-    tensors = [loss, *(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients)]
-    checks = [all_finite(tensor, tensor.device) for tensor in tensors]
+    values = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
+    checks = [all_finite(value, value.device) for value in values]
     with tf.device("/cpu:0"):
-        return tf.raw_ops.Assert(condition=tf.reduce_all(tf.stack(checks)), data=[tf.constant(NOT_FINITE)])
+        if may_overflow is not None:
+            checks = [tf.logical_or(check, may_overflow) for check in checks]
+        is_finite = tf.reduce_all(tf.stack([all_finite(loss, loss.device), *checks]))
+        return tf.raw_ops.Assert(condition=is_finite, data=[tf.constant(NOT_FINITE)])
 
 
 def all_finite(tensor: tf.Tensor, device: str) -> tf.Tensor:

@@ -55,7 +55,7 @@ class LossScaling:
     """TensorFlow's dynamic loss scaling, for float16, whose smallest gradients would become zero.
 
     The loss is multiplied by a factor before its gradients are computed, and the gradients are divided by it. When one of them is not
-    finite, the step changes no variable and the factor is halved; after two thousand good steps it is doubled.
+    finite, the step changes no variable and the factor is halved, but not below 1; after two thousand good steps it is doubled.
 
     Args:
         initial: the first factor.
@@ -67,6 +67,10 @@ class LossScaling:
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """The loss to differentiate."""
         return loss * self._scale()
+
+    def may_overflow(self) -> tf.Tensor:
+        """Whether gradients that are not finite may be due to the factor, a scalar: at a factor of 1 they are not, and no step helps."""
+        return self._scale() > 1
 
     def unscaled(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """The gradients of the loss itself."""

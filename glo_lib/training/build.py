@@ -254,7 +254,7 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
             *map(_repeat_update, model.towers[0].batch_norm_updates),
         ]
 
-    with tf.control_dependencies([assert_finite(loss, [] if scaling else gradients)]):
+    with tf.control_dependencies([assert_finite(loss, gradients, scaling.may_overflow() if scaling else None)]):
         updates = update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
         # A step without updates, because float16 overflowed, counts too: the batch of a step is a function of its number.
         with tf.control_dependencies(updates), tf.device("/cpu:0"):

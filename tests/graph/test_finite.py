@@ -51,6 +51,17 @@ def test_gradients_of_rows_of_a_table_are_checked_too():
             session.run(assert_finite(loss, [gradient]))
 
 
+def test_gradients_may_overflow_where_the_step_leaves_them_out_but_the_loss_may_not():
+    with tf.Graph().as_default(), v1.Session() as session:
+        loss, gradient, may_overflow = (v1.placeholder(kind, []) for kind in (tf.float32, tf.float32, tf.bool))
+        check = assert_finite(loss, [gradient], may_overflow)
+        session.run(check, {loss: 1, gradient: np.inf, may_overflow: True})
+        session.run(check, {loss: 1, gradient: 1, may_overflow: False})
+        for bad in ({loss: 1, gradient: np.inf, may_overflow: False}, {loss: np.nan, gradient: 1, may_overflow: True}):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=NOT_FINITE):
+                session.run(check, bad)
+
+
 def test_infinite_and_undefined_entries_are_counted():
     assert describe_non_finite(np.array([[np.nan, np.inf], [-np.inf, 0]])) == "nan in 1 and infinite in 2 of 4 entries"
     assert describe_non_finite(np.float32(np.inf)) == "infinite in 1 of 1 entries"

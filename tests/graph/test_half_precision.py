@@ -62,4 +62,7 @@ def test_gradients_are_those_of_the_loss_itself_and_an_overflow_changes_nothing_
         np.testing.assert_array_equal(session.run(table), expected)
         session.run(step, {factor: np.inf})
         np.testing.assert_array_equal(session.run(table), expected)
-        assert session.run(scale) == 4.0
+        assert session.run(scale) == 4.0 and session.run(scaling.may_overflow())
+        for _ in range(3):
+            session.run(step, {factor: np.inf})
+        assert session.run(scale) == 1.0 and not session.run(scaling.may_overflow())

@@ -23,11 +23,12 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.devices import Gpu
 from glo_lib.graph.placement import bytes_between_devices, device_of, operations_without_gpu_kernel
 from glo_lib.images.store import DecodedImages
+from glo_lib.losses import LOSSES
 from glo_lib.runs.folder import Progress, read_hardware, read_json
 from glo_lib.runs.run import Run
 from glo_lib.training import Setting, build_loss, build_model, build_train_ops, train
 from glo_lib.training.build import TrainGraph
-from glo_lib.training.loop import BeforeSave, Report, SessionLost
+from glo_lib.training.loop import BeforeSave, Report, SessionLost, TrainingDiverged
 
 ROOT = Path(__file__).parents[2]
 v1 = tf.compat.v1
@@ -208,6 +209,14 @@ def test_half_precision_learns_as_float32_does_and_resumes(gpus, small_images, t
     assert losses != expected
     names = [name for name, _ in tf.train.list_variables(tf.train.latest_checkpoint(str(half.run_dir)))]
     assert any("loss_scale" in name for name in names) == (precision == "float16")
+
+
+def test_gradients_that_no_factor_of_float16_makes_finite_end_the_run(gpus, small_images, tmp_path, no_figures, monkeypatch):
+    """The gradient of the square root of zero is not finite. The factor is halved down to 1, and the next step says what is wrong."""
+    gpus(AMPERE)
+    monkeypatch.setitem(LOSSES, "mse", lambda images, reconstructions: tf.reduce_mean(tf.sqrt(0 * reconstructions)))
+    with pytest.raises(TrainingDiverged, match="at step 16 the loss is 0.0; the first tensor that is not finite is gradients"):
+        train(small_config(small_images, tmp_path / "run", precision="float16"))
 
 
 def test_a_run_keeps_its_precision_wherever_it_is_continued(gpus, small_images, tmp_path, no_figures):
