@@ -1,11 +1,8 @@
-"""The training loop: a monitored session with checkpoints and summaries, a progress report, and signals that stop the loop."""
+"""The training loop: a monitored session with checkpoints and summaries, a progress report, and requests that stop the loop."""
 
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from glo_lib.inputs import DecodedImages, batch_of_step
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_history, read_history, write_history
 from glo_lib.system.progress import progress_bar
+from glo_lib.system.stopping import stop_requests
 from glo_lib.training.build import Setting, TrainGraph, initial_codes
 
 v1 = tf.compat.v1
@@ -35,7 +33,9 @@ class SessionLost(RuntimeError):
 
 
 def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None) -> str | None:
-    """Take the remaining steps, with checkpoints, summaries and a progress bar, until the run is finished or stopped by a signal.
+    """Take the remaining steps, with checkpoints, summaries and a progress bar, until the run is finished or stopped.
+
+    What stops it is described by `glo_lib.system.stopping.stop_requests`.
 
     Args:
         setting: from `glo_lib.training.prepare`.
@@ -56,7 +56,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     print(setting.devices.description, flush=True)
     report = Report(setting, graph, on_step)
     saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint)
-    with _stop_on_signals() as stop:
+    with stop_requests() as stop:
         with _session(setting, graph, saver, report) as session:
             report.clock.start()
             while share_done(setting.config, setting.images, report.progress) < 1 and not stop.is_set():
@@ -195,31 +195,6 @@ class BeforeSave(v1.train.CheckpointSaverListener):
         bad = [name for name, finite in zip(self._names, session.run(self._finite), strict=True) if not finite]
         if bad:
             raise TrainingDiverged(_divergence_message(self._setting, f"{bad[0]} is no longer finite", global_step_value))
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that is set by Ctrl-C or SIGTERM. Outside the main thread, where Python delivers no signals, it is never set.
-
-    SIGTERM asks the whole program to end and not only the training, so it is raised again at the end for the previous handler.
-    """
-    stop, received = threading.Event(), []
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def note(number, frame):
-        received.append(number)
-        stop.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if signal.SIGTERM in received:
-            signal.raise_signal(signal.SIGTERM)
 
 
 class Clock:

@@ -1,15 +1,23 @@
-"""The training loop: summaries, the time limit, and values that are not finite."""
+"""The training loop: summaries, the time limit, values that are not finite, and the end of the papermill process."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from glo_lib.graph.backend import tf
-from glo_lib.runs.run import read_run
+from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_history
+from glo_lib.runs.run import open_run, read_run
 from glo_lib.training import TrainGraph, TrainingDiverged, build, build_loss, build_model, build_train_ops, loop, prepare, train
 
 v1 = tf.compat.v1
+NOTEBOOK = Path(__file__).parents[2] / "book" / "train.ipynb"
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
@@ -57,3 +65,38 @@ def test_variables_that_are_not_finite_are_not_saved(small_config, small_images,
             model.codes.load(np.full((48, 6), np.inf, np.float32), session)
             with pytest.raises(TrainingDiverged, match="at step 3 codes is no longer finite; there was no checkpoint yet"):
                 listener.before_save(session, 3)
+
+
+def lock_is_free(folder: Path) -> bool:
+    try:
+        lock_run_folder(folder).release()
+    except RunFolderInUse:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def test_the_notebook_saves_every_step_and_ends_when_its_papermill_process_is_ended(small_config, small_images, tmp_path):
+    config = small_config(small_images, tmp_path / "run", num_epochs=10_000)
+    names = ("data_dir", "run_dir", "image_size", "num_dims", "batch_size", "num_epochs", "max_seconds", "precision")
+    values = {**{name: str(getattr(config, name)) for name in names}, "num_filters": "16-12-8"}
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), "out.ipynb"]
+    command += [word for name, value in values.items() for word in ("-r", name, value)]
+    environment = {**os.environ, "PYTHONPATH": str(NOTEBOOK.parents[1])}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as papermill:
+        try:
+            wait_until(lambda: read_history(tmp_path / "run"))
+            papermill.terminate()
+            assert papermill.wait() == -signal.SIGTERM
+            wait_until(lambda: lock_is_free(tmp_path / "run"))
+        finally:
+            papermill.kill()
+    with open_run(config) as run:  # with the same settings the run goes on from its last step
+        assert run.progress.step >= read_history(tmp_path / "run")[-1].step > 0
+    assert not (tmp_path / "run" / "metrics.json").exists()
