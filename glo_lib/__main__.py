@@ -16,6 +16,7 @@ Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
 COLUMNS = 10
 MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
+MAX_LINES = 10  # about images that were cropped and resized
 HIDDEN_PRIOR_WEIGHT = (
     0.003  # weight of the prior on the codes, so that the filled half looks like the training images (chapter on inference)
 )
@@ -44,11 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _doctor(options)
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
+    from glo_lib.runs.images import check_not_among_images
 
     try:
         if options.command is not _export:  # export does its own check: it replaces a folder only if the folder is an earlier export
             _check_png_path(options.out)
             check_free(options.out, options.force)
+            check_not_among_images(options.run, options.out)
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
         hint = " (--force)" if isinstance(error, FileExistsError) else ""
@@ -65,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_prior(sample, 40)
 
     encode = _command(commands, "encode", _encode, "find codes for images never seen; rows: original, reconstruction", "encoded.png")
-    encode.add_argument("images", nargs="+", metavar="IMAGE", help="image files; cropped and resized as in training")
+    encode.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, folders, zip archives, or patterns in quotes such as 'photos/*.jpg', mixed as you like; encoded in this order, "
+        "those of a folder, archive or pattern sorted; cropped and resized as in training",
+    )
     encode.add_argument("--hide", choices=("left", "right", "top", "bottom"), help="hide that half, and let the decoder fill it")
     encode.add_argument("--restarts", type=int, default=4, metavar="R", help="starts for each image (default: %(default)s)")
     encode.add_argument("--steps", type=int, default=200, metavar="S", help="steps of Adam for each start (default: %(default)s)")
@@ -125,7 +134,12 @@ def _add_prior(command: argparse.ArgumentParser, number: int) -> None:
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", metavar="FOLDER", help="the training images, where they are not where they were in training")
+    command.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="the training images, if they are no longer where they were: a folder, a zip archive, or a pattern in quotes; files that the "
+        "run was not trained on do not matter",
+    )
 
 
 def _sample(options: argparse.Namespace) -> int:
@@ -148,20 +162,24 @@ def _samples(options: argparse.Namespace, model) -> np.ndarray:
 
 def _encode(options: argparse.Namespace) -> int:
     from glo_lib.figures.style import tile
+    from glo_lib.images.sources import find_files
     from glo_lib.inference.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
     from glo_lib.inference.export import check_free
     from glo_lib.inference.model import load
-    from glo_lib.runs.run import training_images
+    from glo_lib.runs.images import training_images
 
     _check_seed(options.seed)
     if options.codes:
         if not options.codes.endswith(".npy"):
             raise ValueError(f"--codes is {options.codes!r}; its name must end with .npy")
         check_free(options.codes, options.force)
+    files = find_files(options.images)
+    if len(files) > MAX_SAMPLES:
+        raise ValueError(f"{len(files):,} images are given; one picture shows at most {MAX_SAMPLES:,}, so give fewer at once")
     model = load(options.run)
     regression = fit_code_regression(training_images(options.run, options.data).array(), model)
-    unseen = read_images(options.images, model.config)
-    for line in (*unseen.resized, *(f"not read: {problem}" for problem in unseen.problems)):
+    unseen = read_images(files, model.config)
+    for line in (*_summarise(unseen.resized), *(f"not read: {problem}" for problem in unseen.problems)):
         print(line, file=sys.stderr)
     mask = half_mask(model.config.image_size, options.hide) if options.hide else np.ones([model.config.image_size] * 2)
     weight = HIDDEN_PRIOR_WEIGHT if options.hide else 0.0
@@ -174,6 +192,11 @@ def _encode(options: argparse.Namespace) -> int:
     if options.codes:
         _write_codes(options, encoded.codes)
     return PARTLY_DONE if unseen.problems else DONE
+
+
+def _summarise(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines, or the first ones and the number of the others if they are many."""
+    return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], f"... and {len(lines) - MAX_LINES:,} more images"]
 
 
 def _write_codes(options: argparse.Namespace, codes: np.ndarray) -> None:
@@ -206,7 +229,7 @@ def _neighbours(options: argparse.Namespace) -> int:
     from glo_lib.figures.style import tile
     from glo_lib.inference.model import check_one_code_per_image, load
     from glo_lib.inference.neighbours import nearest_codes, nearest_neighbours
-    from glo_lib.runs.run import training_images
+    from glo_lib.runs.images import training_images
 
     model = load(options.run)
     codes = _samples(options, model)

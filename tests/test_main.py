@@ -10,6 +10,7 @@ from glo_lib.inference.export import load_npz
 from glo_lib.inference.interpolation import interpolate
 from glo_lib.inference.neighbours import nearest_neighbours
 from glo_lib.inference.priors import fit_prior
+from tests.make_files import write_file
 
 
 @pytest.fixture
@@ -58,6 +59,33 @@ def test_encoding_names_a_file_that_cannot_be_read_and_encodes_the_others(run, t
     assert np.abs(picture(out)[32:] - tile(trained_model.decode(np.load(codes)), 2)).max() <= 1
 
 
+def test_a_folder_a_pattern_and_a_file_are_encoded_in_this_order(run, small_images, tmp_path, capsys):
+    codes = []
+    files = [str(small_images / name) for name in ("012.jpg", "020.jpg", "021.jpg")]
+    mixed = [str(tmp_path / "folder"), f"{small_images}/02[01].jpg"]
+    write_file(tmp_path / "folder" / "a.jpg", (small_images / "012.jpg").read_bytes())
+    for images in (files, mixed):
+        arguments = [
+            "encode",
+            *run,
+            *images,
+            "--steps",
+            "5",
+            "--out",
+            str(tmp_path / "e.png"),
+            "--codes",
+            str(tmp_path / "z.npy"),
+            "--force",
+        ]
+        assert main(arguments) == DONE
+        codes.append(np.load(tmp_path / "z.npy"))
+    np.testing.assert_array_equal(*codes)
+    many = [str(small_images / "*.jpg"), "--steps", "1", "--restarts", "1", "--force", "--out", str(tmp_path / "e.png")]
+    capsys.readouterr()
+    assert main(["encode", *run, *many]) == DONE
+    assert capsys.readouterr().err.splitlines()[-1] == "... and 38 more images"
+
+
 def test_a_hidden_half_is_shown_black_and_filled(run, small_images, tmp_path):
     out = tmp_path / "h.png"
     assert main(["encode", *run, str(small_images / "001.jpg"), "--hide", "left", "--steps", "10", "--out", str(out)]) == DONE
@@ -97,8 +125,10 @@ def test_nothing_is_overwritten_without_force_and_the_same_seed_gives_the_same_f
         (["sample", "--out", "absent/x.png"], "'absent' is not a folder; make it first"),
         (["interpolate", "--between", "0", "48"], "--between names image 48; the run has images 0 to 47"),
         (["neighbours", "--k", "49"], "num_neighbours is 49; with 48 images it can be 1 to 48"),
-        (["neighbours", "--data", "absent"], "data_dir is 'absent', which does not exist"),
+        (["neighbours", "--data", "absent"], "'absent', which does not exist"),
         (["encode", "absent.jpg"], "no image can be read"),
+        (["encode", "*.gif"], "nothing matches '*.gif'; give files, folders, zip archives, or another pattern"),
+        (["encode", *["a.jpg"] * 10_001], "10,001 images are given; one picture shows at most 10,000"),
         (["encode", "absent.jpg", "--codes", "z.txt"], "must end with .npy"),
         (["sample", "--run", "."], "holds no config.json; it is not the folder of a run"),
     ],
@@ -109,6 +139,12 @@ def test_bad_requests_are_refused_with_one_message_and_write_nothing(run, argume
     error = capsys.readouterr().err
     assert error.startswith(f"python -m glo_lib {arguments[0]}: ") and message in error and "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_is_not_written_among_the_training_images(run, small_images, monkeypatch, capsys):
+    monkeypatch.chdir(small_images)
+    assert main(["sample", *run]) == REFUSED
+    assert "'samples.png' would be among the images" in capsys.readouterr().err and not (small_images / "samples.png").exists()
 
 
 def test_help_explains_the_commands_and_their_defaults(capsys):

@@ -5,6 +5,7 @@ predicts from the image's principal components, the mean code, and random codes.
 has converged.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.reading import unreadable
+from glo_lib.images.sources import find_files
 from glo_lib.images.store import decode_images
 from glo_lib.inference.directions import principal_directions
 from glo_lib.inference.model import TrainedModel, check_one_code_per_image
@@ -340,28 +342,35 @@ class UnseenImages(NamedTuple):
     resized: tuple[str, ...]
 
 
-def read_images(filenames: Sequence[str | Path], config: TrainConfig) -> UnseenImages:
+def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfig) -> UnseenImages:
     """Read image files of any format and size, and crop and resize them as in training. Report and skip files that cannot be read.
 
     Args:
-        filenames: at least one file.
+        filenames: one or several files, folders, zip archives or patterns such as ``"photos/*.jpg"``, mixed as you like; see
+            `glo_lib.images.sources.find_files`.
         config: the settings of the run.
 
     Returns:
-        `UnseenImages`.
+        `UnseenImages`, in the order given; the images of a folder, an archive or a pattern are sorted.
 
     Raises:
         ValueError: no file is given, or no file can be read.
+        FileNotFoundError: a folder or an archive holds no image, or nothing matches a pattern.
+
+    Example:
+        ``read_images(["portrait.png", "photos"], model.config).images``
     """
-    filenames = [str(filename) for filename in filenames]
-    if not filenames:
+    names = find_files(filenames)
+    if not names:
         raise ValueError("no image is given; give at least one file")
-    problems = {name: line for name in filenames for line in unreadable([name])}
-    good = [name for name in filenames if name not in problems]
-    if not good:
+    problems = {name: line for name in names if not os.path.isfile(name) for line in unreadable([name])}
+    there = [name for name in names if name not in problems]
+    if not there:
         raise ValueError("no image can be read:\n  " + "\n  ".join(problems.values()))
-    decoded = decode_images(good, config.image_size, config.tight_crop)
-    return UnseenImages(np.array(decoded.array()), tuple(good), tuple(problems.values()), _resized(good, config.image_size))
+    decoded = decode_images(there, config.image_size, config.tight_crop, progress=True, on_bad_image="skip")
+    problems |= {name: f"{name!r}: {reason}" for name, reason in decoded.skipped.items()}
+    in_order = tuple(problems[name] for name in names if name in problems)
+    return UnseenImages(np.array(decoded.array()), decoded.filenames, in_order, _resized(decoded.filenames, config.image_size))
 
 
 def _resized(filenames: Sequence[str], size: int) -> tuple[str, ...]:

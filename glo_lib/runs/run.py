@@ -5,6 +5,7 @@ checkpoints. `read_run` opens a run for reading only. Both verify the checkpoint
 and loading, which therefore need not verify it again.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
     """
     files = identify(find_images(config))
     config.check_fits(len(files.files))
+    if config.run_dir:
+        _refuse_folder_of_images(Path(config.run_dir).expanduser(), files)
     images = decode_images(files, config.image_size, config.tight_crop, progress=True, on_bad_image=config.on_bad_image)
     config.check_fits(images.num_images)
     files = files.without(images.skipped)
@@ -94,6 +97,15 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
         write_skipped(folder, images.skipped)
         checkpoint = checkpoints.repair_checkpoints(folder)
         yield OpenRun(folder, config, checkpoint, progress_of(checkpoint), images, lock)
+
+
+def _refuse_folder_of_images(folder: Path, files: Identity) -> None:
+    """Raise a `ValueError` if images of the training are in the run folder: with its figures, the run would add to its own data."""
+    inside = os.path.join(os.path.realpath(folder), "")
+    folders = {os.path.dirname(file.path) for file in files.files}
+    if any(os.path.join(os.path.realpath(path), "").startswith(inside) for path in folders):
+        own = str(folder / "run")
+        raise ValueError(f"run_dir is {str(folder)!r}, which holds images of the training; give a folder of its own, such as {own!r}")
 
 
 def read_run(folder: str | Path) -> Run:
@@ -166,35 +178,3 @@ def _record_precision_of_an_earlier_version(folder: Path) -> None:
     precision = metrics.get("precision", read_config(folder).precision)
     if precision != "auto":
         record_hardware(folder, {"precision": precision, "devices": metrics.get("devices", [])})
-
-
-def training_images(run_dir: str | Path, data_dir: str | None = None) -> DecodedImages:
-    """Find the training images of a run, and decode them if they are no longer in the cache.
-
-    Args:
-        run_dir: run folder.
-        data_dir: the current folder of the images; default: the folder used in training.
-
-    Returns:
-        `glo_lib.images.store.DecodedImages`; image i belongs to row i of the codes.
-
-    Raises:
-        FileNotFoundError: the folder holds no run, or the images do not exist.
-        ValueError: the images differ from the training images in number, names or file sizes.
-
-    Example:
-        ``training_images("my_run").array()[0]``
-    """
-    config = read_config(run_dir)
-    if data_dir is not None:
-        config = TrainConfig.from_parameters({**config.as_dict(), "data_dir": data_dir})
-    files = identify(find_images(config))
-    trained_on, found = read_json(Path(run_dir) / "manifest.json"), files.manifest()
-    if found["num_images"] != trained_on.get("num_images"):
-        raise ValueError(
-            f"the run has {trained_on.get('num_images')} codes, and there are {found['num_images']} images; "
-            "row i of the codes belongs to image i, so give the images of the training"
-        )
-    if found != trained_on:
-        raise ValueError("these images have other names or sizes than those of the training; row i of the codes would not be image i")
-    return decode_images(files, config.image_size, config.tight_crop)

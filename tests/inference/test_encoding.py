@@ -150,7 +150,12 @@ def test_images_of_other_sizes_are_resized_and_unreadable_ones_named(trained_mod
     np.testing.assert_array_equal(read.images[1:, 16, 16], [[255, 0, 0], [0, 0, 255]])
     assert len(read.problems) == 2 and "broken.jpg" in read.problems[0] and "absent.png" in read.problems[1]
     assert len(read.resized) == 2 and "wide.png': 90x50 pixels, cropped and resized to 32x32 as in training" in read.resized[1]
-    with pytest.raises(ValueError, match=r"no image can be read:\n.*broken\.jpg': the file is empty"):
+    with pytest.raises(ValueError, match=r"image file\(s\) cannot be read.*\n.*broken\.jpg': the file is empty"):
         read_images([tmp_path / "broken.jpg"], trained_model.config)
     with pytest.raises(ValueError, match="no image is given"):
         read_images([], trained_model.config)
+
+
+def test_images_are_read_from_a_folder_or_by_a_pattern(trained_model, small_images, trained_images):
+    np.testing.assert_array_equal(read_images(small_images, trained_model.config).images, trained_images)
+    np.testing.assert_array_equal(read_images(f"{small_images}/01*.jpg", trained_model.config).images, trained_images[10:20])

@@ -20,7 +20,8 @@ from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.export import load_npz
 from glo_lib.inference.model import load
 from glo_lib.runs.folder import read_codes, read_json
-from glo_lib.runs.run import read_run, training_images
+from glo_lib.runs.images import training_images
+from glo_lib.runs.run import read_run
 from glo_lib.training import train
 
 STORED = Path(__file__).parent / "earlier_version"

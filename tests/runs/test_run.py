@@ -9,14 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from glo_lib.config import TrainConfig
 from glo_lib.images import identity
 from glo_lib.images.identity import Identity, identify, read_digests
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import Progress, RunFolderInUse, default_run_dir, lock_run_folder, read_config, read_json, run_dir_of, write_json
-from glo_lib.runs.run import begin_or_compare, open_run, read_run, training_images
+from glo_lib.runs.run import begin_or_compare, open_run, read_run
 from glo_lib.system import locks
 from glo_lib.training import train
 
@@ -112,18 +111,6 @@ def test_a_run_is_read_without_writing_to_its_folder_and_opened_at_its_newest_ch
     write_json(tmp_path / "config.json", run.config.as_dict())
     with pytest.raises(FileNotFoundError, match="holds no checkpoint; train first"):
         read_run(tmp_path)
-
-
-def test_the_training_images_are_found_where_they_were_or_in_a_given_folder(trained_run, trained_images, small_images, tmp_path):
-    moved = shutil.copytree(small_images, tmp_path / "moved")
-    for data_dir in (None, str(moved)):
-        np.testing.assert_array_equal(training_images(trained_run, data_dir).array(), trained_images)
-    Image.new("RGB", (40, 36)).save(moved / "005.jpg")
-    with pytest.raises(ValueError, match="other names or sizes than those of the training"):
-        training_images(trained_run, str(moved))
-    (moved / "005.jpg").unlink()
-    with pytest.raises(ValueError, match="the run has 48 codes, and there are 47 images; row i of the codes belongs to image i"):
-        training_images(trained_run, str(moved))
 
 
 def bytes_read() -> int:

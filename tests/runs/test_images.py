@@ -1,0 +1,125 @@
+"""The images that a run was trained on are found by name, so that row i of the codes belongs to image i whatever was done since."""
+
+import os
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glo_lib.images import store
+from glo_lib.runs.folder import read_codes
+from glo_lib.runs.images import check_not_among_images, training_images
+from glo_lib.training import train
+
+
+@pytest.fixture
+def moved(small_images, tmp_path):
+    return shutil.copytree(small_images, tmp_path / "moved")
+
+
+def test_the_training_images_are_found_where_they_were_and_in_a_folder_an_archive_or_by_a_pattern(trained_run, trained_images, moved):
+    with zipfile.ZipFile(moved.with_suffix(".zip"), "w") as archive:
+        for path in moved.iterdir():
+            archive.write(path, f"photos/{path.name}")
+    for data_dir in (None, moved, str(moved.parent), moved.with_suffix(".zip"), f"{moved}/*.jpg"):
+        np.testing.assert_array_equal(training_images(trained_run, data_dir).array(), trained_images)
+
+
+def test_images_that_were_added_do_not_matter(trained_run, trained_images, moved):
+    for name in ("000.jpg", "zzz.jpg"):
+        (moved / "a").mkdir(exist_ok=True)
+        shutil.copy(moved / "047.jpg", moved / "a" / name)
+    shutil.copy(moved / "047.jpg", moved / "0.jpg")
+    np.testing.assert_array_equal(training_images(trained_run, moved).array(), trained_images)
+
+
+@pytest.mark.parametrize(
+    ("change", "differences"),
+    [
+        (lambda folder: (folder / "005.jpg").unlink(), ["'005.jpg' is missing"]),
+        (lambda folder: (folder / "000.jpg").rename(folder / "first.jpg"), ["'000.jpg' is missing"]),
+        (lambda folder: Image.new("RGB", (40, 36)).save(folder / "005.jpg"), ["'005.jpg' was altered (from "]),
+        (
+            lambda folder: [path.unlink() for path in folder.glob("00[1-9].jpg")] + [path.unlink() for path in folder.glob("01[0-2].jpg")],
+            [*(f"'00{number}.jpg' is missing" for number in range(1, 10)), "'010.jpg' is missing", "... and 2 more are missing"],
+        ),
+    ],
+)
+def test_images_that_are_missing_or_altered_are_named(trained_run, moved, change, differences):
+    change(moved)
+    with pytest.raises(ValueError, match="the run was trained on 48 images, and they are not all among the") as refused:
+        training_images(trained_run, moved)
+    lines = str(refused.value).split("\n  ")[1:]
+    assert len(lines) == len(differences) and all(line.startswith(start) for line, start in zip(lines, differences, strict=True))
+
+
+def test_content_that_was_altered_without_changing_the_size_is_noticed(trained_run, moved):
+    content = bytearray((moved / "005.jpg").read_bytes())
+    content[-20] ^= 255
+    (moved / "005.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"'005.jpg' was altered \(still"):
+        training_images(trained_run, moved)
+
+
+def test_a_run_of_an_early_version_without_a_list_of_images_is_compared_by_its_manifest(trained_run, trained_images, moved, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    (run / "images.csv").unlink()
+    np.testing.assert_array_equal(training_images(run, moved).array(), trained_images)
+    (moved / "005.jpg").rename(moved / "zzz.jpg")
+    with pytest.raises(ValueError, match="other names or sizes than those of the training"):
+        training_images(run, moved)
+    (moved / "zzz.jpg").unlink()
+    with pytest.raises(ValueError, match="the run has 48 codes, and there are 47 images; row i of the codes belongs to image i"):
+        training_images(run, moved)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_skipped_images_are_left_out_even_if_they_can_be_read_now(small_config, moved, tmp_path, monkeypatch):
+    (moved / "000.jpg").write_bytes(b"no image")
+    (moved / "a").mkdir()
+    (moved / "a" / "only.jpg").write_bytes(b"")
+    result = train(small_config(moved, tmp_path / "run", on_bad_image="skip", num_epochs=1))
+    decoded = store.decode_images([str(path) for path in sorted(moved.glob("*.jpg"))[1:]], 32).array()[:]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "decode_files", lambda *_: pytest.fail("decoded again"))
+        images = training_images(result.run_dir)
+    assert len(read_codes(result.run_dir)) == images.num_images == 47
+    np.testing.assert_array_equal(images.array(), decoded)
+    for name in ("000.jpg", "a/only.jpg"):
+        shutil.copy(moved / "047.jpg", moved / name)
+    np.testing.assert_array_equal(training_images(result.run_dir).array(), decoded)
+
+
+def test_a_picture_may_not_be_written_among_the_images(trained_run, small_images, tmp_path, monkeypatch):
+    (small_images / "results").mkdir()
+    with pytest.raises(ValueError, match=r"x.png' would be among the images in .*; give another place, such as '.*/x.png'"):
+        check_not_among_images(trained_run, small_images / "x.png")
+    monkeypatch.chdir(small_images)
+    with pytest.raises(ValueError, match=r"'results/x\.png' would be among the images"):
+        check_not_among_images(trained_run, "results/x.png")
+    (small_images / "results").rmdir()
+    for path in (tmp_path / "x.png", os.devnull, small_images / ".hidden" / "x.png"):
+        check_not_among_images(trained_run, path)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_folder_among_its_images_is_continued_and_its_figures_are_no_images(small_config, moved, monkeypatch):
+    monkeypatch.chdir(moved)
+    result = train(small_config(".", "run", num_epochs=1))
+    Image.new("RGB", (9, 9)).save(result.run_dir / "figures" / "loss.png")
+    assert train(small_config(".", "run", num_epochs=2)).metrics["steps"] == 12
+    assert train(small_config(".", "other/run", num_epochs=1)).metrics["num_images"] == 48
+    assert training_images("run").num_images == 48
+    check_not_among_images("run", "run/samples.png")
+
+
+@pytest.mark.parametrize("run_dir", [".", "..", "link"])
+def test_a_run_folder_that_holds_the_images_is_refused_before_anything_is_written(small_config, moved, monkeypatch, run_dir):
+    monkeypatch.chdir(moved)
+    os.symlink(".", "link")
+    before = sorted(os.listdir())
+    with pytest.raises(ValueError, match="which holds images of the training; give a folder of its own, such as"):
+        train(small_config(moved, run_dir))
+    assert sorted(os.listdir()) == before
