@@ -5,8 +5,10 @@ initialisations and priors; the functions with these names are in other modules,
 """
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 LOSSES = ("mse", "mpse", "lap1")  # glo_lib.losses
@@ -17,13 +19,14 @@ PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 ROUTES = ("auto", "fast", "slim")  # glo_lib.graph.layers, tf-slim
 SCHEDULES = ("cosine", "constant")
 BAD_IMAGE_POLICIES = ("error", "skip")
+SPLITS = ("auto", "share", "partition", "identity")  # glo_lib.images.split
 TRUTHS = ("auto", "true", "false")
 MODELS = ("glo", "vae")
 # Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
-# by the manifest of the run folder, so the policy for bad images may change too.
+# by the manifest of the run folder, so what decides which of them are taken may change too.
 CHANGEABLE_ON_RESUME = frozenset(
     {
-        *("run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
+        *("run_dir", "data_dir", "held_out_by", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
         *("gpu_code_megabytes", "precision", "change_precision"),  # the precision of a run: glo_lib.runs.folder.record_hardware
     }
 )
@@ -98,6 +101,9 @@ class TrainConfig:
     data_dir: str = _setting("", "folder or zip archive of images; empty: the embedded faces")
     num_samples: int = _setting(0, "number of images, the first in sorted order; 0: all of them (4,096 embedded faces)", least=0)
     held_out: float = _setting(0.0, "share of the images that is not trained on (split.split_images); 0: none", least=0, most=0.9)
+    held_out_by: str = _setting(
+        "auto", "partition: as CelebA's list says; share: at random; identity: whole people; auto: partition if found", allowed=SPLITS
+    )
     tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side")
     image_size: int = _setting(64, "pixels a side", allowed=IMAGE_SIZES)
     num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
@@ -144,6 +150,10 @@ class TrainConfig:
             )
         if self.average_decay >= 1:
             raise ValueError(f"average_decay is {self.average_decay}; it must be below 1")
+        if self.held_out_by != "auto" and not self.held_out:
+            raise ValueError(
+                f"held_out_by is {self.held_out_by!r}, and held_out is 0, so nothing is held out; give held_out too, a share such as 0.1"
+            )
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "TrainConfig":
@@ -162,7 +172,9 @@ class TrainConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(parameters) - known, key=str)
         if unknown:
-            raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}")
+            meant = dict.fromkeys(near for name in unknown for near in difflib.get_close_matches(str(name), sorted(known), n=1))
+            hint = f"did you mean {', '.join(meant)}? " if meant else ""
+            raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; {hint}known are {', '.join(sorted(known))}")
         return cls(**parameters)
 
     def as_dict(self) -> dict[str, Any]:
@@ -182,18 +194,46 @@ class TrainConfig:
         """Check that a run with these settings is possible with a number of images.
 
         Raises:
-            ValueError: the batches of all towers are larger than the data, or there are fewer principal components than dimensions.
+            ValueError: the batches of all towers are larger than the data, or there are fewer principal components than dimensions; the
+                message names everything that does not fit, and values that fit together.
         """
+        misfit = self.describe_misfit(num_images)
+        if misfit:
+            raise ValueError(misfit)
+
+    def describe_misfit(self, num_images: int, problems: Sequence[str] = (), cures: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """Describe everything that does not fit a number of images, with values that fit together.
+
+        Args:
+            num_images: number of training images.
+            problems: what else does not fit.
+            cures: settings that solve these problems, and with which there are ``num_images``.
+
+        Returns:
+            Several lines; empty if everything fits.
+
+        Example:
+            >>> print(TrainConfig(num_dims=8).describe_misfit(num_images=9))
+            the settings do not fit the images:
+              batch_size is 32 on each of 1 tower(s), and there are 9 images to train on; it can be at most 9
+            These values fit together: -p batch_size 9
+        """
+        found, values = list(problems), dict(cures)
+        are = "is 1 image" if num_images == 1 else f"are {num_images} images"
         if self.batch_size * self.gpus > num_images:
-            raise ValueError(
-                f"batch_size is {self.batch_size} on each of {self.gpus} tower(s), and there are {num_images} images; "
-                f"it can be at most {num_images // self.gpus}"
-            )
-        if self.model == "glo" and self.code_init == "pca" and self.num_dims >= num_images:
-            raise ValueError(
-                f"num_dims is {self.num_dims}, and {num_images} images have {num_images - 1} principal components to start from; "
-                "give fewer dimensions, or code_init 'normal'"
-            )
+            gpus = min(self.gpus, num_images)
+            values |= {"batch_size": num_images // gpus} | ({} if gpus == self.gpus else {"gpus": gpus})
+            limit = f"it can be at most {num_images // gpus}" if gpus == self.gpus else "not even one for each tower"
+            found.append(f"batch_size is {self.batch_size} on each of {self.gpus} tower(s), and there {are} to train on; {limit}")
+        most = num_images - 1
+        if self.model == "glo" and self.code_init == "pca" and self.num_dims > most:
+            # The sphere in one dimension is two points, so that one component would be of no use.
+            values |= {"num_dims": most} if most > 1 else {"code_init": "normal"}
+            components = f"{most} principal component{'' if most == 1 else 's'} to start from"
+            advice = f"give at most {most}, or code_init 'normal'" if most else "give code_init 'normal'"
+            found.append(f"num_dims is {self.num_dims}, and there {are}, with {components}; {advice}")
+        together = " ".join(f"-p {name} {value}" for name, value in values.items())
+        return "\n  ".join(["the settings do not fit the images:", *found]) + f"\nThese values fit together: {together}" if found else ""
 
     def differences(self, other: "TrainConfig") -> list[str]:
         """Return the differences that prevent one run from resuming the other, as lines "name: value, not other value"."""
@@ -217,7 +257,7 @@ def _check_value(field: dataclasses.Field, value: Any) -> Any:
     try:
         value = PARSERS[kind](value)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{field.name} is {value!r}; {_describe_allowed(metadata, kind)} ({metadata['meaning']})") from None
+        raise ValueError(f"{field.name} is {value!r}; {_describe_allowed(metadata, kind)} ({metadata['meaning']}){_hint(field)}") from None
     outside = (
         (metadata["allowed"] and value not in metadata["allowed"])
         or (metadata["least"] is not None and not value >= metadata["least"])
@@ -239,6 +279,14 @@ def _describe_allowed(metadata: Mapping[str, Any], kind: type) -> str:
     bound = f" of at least {metadata['least']}" if metadata["least"] is not None else ""
     top = f" and at most {metadata['most']}" if metadata["most"] is not None else ""
     return f"it must be {noun}{bound}{top}" + (f" above {metadata['above']}" if metadata["above"] is not None else "")
+
+
+def _hint(field: dataclasses.Field) -> str:
+    """Say how papermill passes text as it is, if a setting takes any text: papermill and YAML take some names of folders for numbers."""
+    if type(field.default) is not str or field.metadata["allowed"]:
+        return ""
+    name = field.name
+    return f"; papermill's -p takes names such as 2024_05 for numbers: give -r {name} 2024_05, or {name}: '2024_05' in a YAML file"
 
 
 def _parse_bool(value: Any) -> bool:

@@ -36,6 +36,7 @@ WRONG = {
     "average_decay": ([*BAD_WEIGHTS, 1, 1.5], "it must be"),
     "num_samples": ([-1, 0.5, True, None, "many", "-3"], "a whole number of at least 0"),
     "held_out": ([*BAD_WEIGHTS, 0.95], "a finite number of at least 0 and at most 0.9"),
+    "held_out_by": (["person", "", None, 1], "auto, share, partition, identity"),
     "tight_crop": ([2, -1, 0.5, None, "", "maybe", [True]], "true or false"),
     "image_size": ([0, 16, 100, -64, 64.5, True, "64px", None], "32, 64, 128, 256"),
     "num_filters": (BAD_WIDTHS, "widths such as 256-128-64-32"),
@@ -103,6 +104,8 @@ def test_unknown_names_are_refused_with_all_known_ones():
     with pytest.raises(ValueError, match=r"unknown parameter 1, 'lr'; known are ") as caught:
         TrainConfig.from_parameters({"lr": 1e-3, "gpus": 1, 1: 3})
     assert all(name in str(caught.value) for name in FIELDS)
+    with pytest.raises(ValueError, match=r"unknown parameter 'batchsize', 'gpu'; did you mean batch_size, gpus\? known are "):
+        TrainConfig.from_parameters({"gpu": 2, "batchsize": 3})
 
 
 TEXTS = st.sampled_from(["true", "2", "1e-3", "256-128-64-32", "mse", "pca"]) | st.text(max_size=5)
@@ -147,29 +150,97 @@ def test_the_number_of_steps_is_the_number_of_visits_divided_by_the_batch(num_ep
     assert TrainConfig(num_epochs=num_epochs, batch_size=batch_size, gpus=gpus).num_steps(num_images) == steps
 
 
-TOO_FEW_IMAGES = "batch_size is {} on each of {} tower(s), and there are {} images; it can be at most {}"
-TOO_FEW_COMPONENTS = "num_dims is 10, and 10 images have 9 principal components to start from; give fewer dimensions, or code_init 'normal'"
+FEW = "batch_size is {} on each of {} tower(s), and there {} to train on; {}"
+FLAT = "num_dims is {}, and there {}, with {} to start from; give {}"
 
 
 @pytest.mark.parametrize(
-    ("settings", "num_images", "message"),
+    ("settings", "num_images", "problems", "cure"),
     [
-        ({"batch_size": 8, "gpus": 2, "num_dims": 15}, 16, None),
-        ({"batch_size": 8, "gpus": 2, "num_dims": 4}, 15, TOO_FEW_IMAGES.format(8, 2, 15, 7)),
-        ({"batch_size": 5, "num_dims": 10}, 4, TOO_FEW_IMAGES.format(5, 1, 4, 4)),
-        ({"batch_size": 1, "num_dims": 10}, 11, None),
-        ({"batch_size": 1, "num_dims": 10}, 10, TOO_FEW_COMPONENTS),
-        ({"batch_size": 1, "num_dims": 10, "code_init": "normal"}, 1, None),
-        ({"batch_size": 1, "num_dims": 10, "model": "vae"}, 1, None),  # a VAE's codes come from its encoder
+        ({"batch_size": 8, "gpus": 2, "num_dims": 15}, 16, [], ""),
+        ({"batch_size": 8, "gpus": 2, "num_dims": 4}, 15, [FEW.format(8, 2, "are 15 images", "it can be at most 7")], "-p batch_size 7"),
+        (
+            {"batch_size": 2, "gpus": 3, "num_dims": 1},
+            2,
+            [FEW.format(2, 3, "are 2 images", "not even one for each tower")],
+            "-p batch_size 1 -p gpus 2",
+        ),
+        ({"batch_size": 1, "num_dims": 10}, 11, [], ""),
+        (
+            {"batch_size": 1, "num_dims": 10},
+            10,
+            [FLAT.format(10, "are 10 images", "9 principal components", "at most 9, or code_init 'normal'")],
+            "-p num_dims 9",
+        ),
+        (
+            {"gpus": 2},
+            9,
+            [
+                FEW.format(32, 2, "are 9 images", "it can be at most 4"),
+                FLAT.format(64, "are 9 images", "8 principal components", "at most 8, or code_init 'normal'"),
+            ],
+            "-p batch_size 4 -p num_dims 8",
+        ),
+        (
+            {},
+            1,
+            [
+                FEW.format(32, 1, "is 1 image", "it can be at most 1"),
+                FLAT.format(64, "is 1 image", "0 principal components", "code_init 'normal'"),
+            ],
+            "-p batch_size 1 -p code_init normal",
+        ),
+        (
+            {"batch_size": 1},
+            2,
+            [FLAT.format(64, "are 2 images", "1 principal component", "at most 1, or code_init 'normal'")],
+            "-p code_init normal",
+        ),
+        ({"batch_size": 1, "num_dims": 10, "code_init": "normal"}, 1, [], ""),
+        ({"batch_size": 1, "num_dims": 10, "model": "vae"}, 1, [], ""),  # a VAE's codes come from its encoder
     ],
 )
-def test_settings_are_checked_against_the_number_of_images(settings, num_images, message):
-    try:
-        TrainConfig(**settings).check_fits(num_images)
-    except ValueError as error:
-        assert str(error) == message
-    else:
-        assert message is None
+def test_everything_that_does_not_fit_the_images_is_named_at_once_with_values_that_do(settings, num_images, problems, cure):
+    config = TrainConfig(**settings)
+    if not problems:
+        config.check_fits(num_images)
+        return
+    with pytest.raises(ValueError) as refused:
+        config.check_fits(num_images)
+    assert str(refused.value).splitlines() == [
+        "the settings do not fit the images:", *(f"  {line}" for line in problems), f"These values fit together: {cure}"
+    ]  # fmt: skip
+    pairs = cure.removeprefix("-p ").split(" -p ")
+    TrainConfig.from_parameters({**settings, **dict(pair.split() for pair in pairs)}).check_fits(num_images)
+
+
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 40), st.integers(1, 70), st.sampled_from(CODE_INITS))
+def test_the_values_of_the_message_always_fit(num_images, gpus, batch_size, num_dims, code_init):
+    settings = {"gpus": gpus, "batch_size": batch_size, "num_dims": num_dims, "code_init": code_init}
+    message = TrainConfig(**settings).describe_misfit(num_images)
+    if message:
+        pairs = message.rpartition("together: -p ")[2].split(" -p ")
+        settings |= dict(pair.split() for pair in pairs)
+    TrainConfig.from_parameters(settings).check_fits(num_images)
+
+
+def test_other_problems_and_their_cures_stand_in_the_same_message():
+    lines = TrainConfig(batch_size=4).describe_misfit(3, ["held_out is 0.9"], {"held_out": 0}).splitlines()
+    assert lines[1] == "  held_out is 0.9" and lines[-1] == "These values fit together: -p held_out 0 -p batch_size 3 -p num_dims 2"
+
+
+@pytest.mark.parametrize("value", [202405, 1.5, True, None])
+def test_a_text_that_papermill_took_for_something_else_is_explained(value):
+    for name in ("data_dir", "run_dir"):
+        with pytest.raises(ValueError, match=rf"give -r {name} 2024_05, or {name}: '2024_05' in a YAML file"):
+            TrainConfig(**{name: value})
+    with pytest.raises(ValueError, match=r"^(?!.* -r )loss is"):
+        TrainConfig(loss=value)
+
+
+def test_a_way_to_hold_out_without_a_share_is_refused():
+    with pytest.raises(ValueError, match="held_out_by is 'identity', and held_out is 0, so nothing is held out; give held_out too"):
+        TrainConfig(held_out_by="identity")
 
 
 def another_value(name: str) -> object:
@@ -184,10 +255,11 @@ def another_value(name: str) -> object:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_two_runs_differ_in_the_settings_that_may_not_change(name):
-    one, other = TrainConfig(), TrainConfig(**{name: another_value(name)})
+    share = {"held_out": 0.2} if name == "held_out_by" else {}
+    one, other = TrainConfig(**share), TrainConfig(**{name: another_value(name)}, **share)
     expected = [f"{name}: {getattr(one, name)!r}, not {another_value(name)!r}"]
     harmless = {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}
-    if name in harmless | {"precision", "change_precision", "gpu_code_megabytes"}:
+    if name in harmless | {"held_out_by", "precision", "change_precision", "gpu_code_megabytes"}:
         expected = []
     elif name == "image_size":  # determines the widths
         expected.append(f"num_filters: {one.num_filters}, not {other.num_filters}")

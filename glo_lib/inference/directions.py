@@ -1,11 +1,12 @@
 """Meaningful directions in the space of codes: principal components and attribute directions, and edits along them."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from glo_lib.images.celeba import read_rows, without_empty_ends
 
 
 class PrincipalDirections(NamedTuple):
@@ -90,8 +91,9 @@ def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attrib
     """Read the attributes of image files from a table, in the order of the files.
 
     Args:
-        path: CelebA's ``list_attr_celeba.txt``, or a CSV file whose first column is the file name of the image, such as the ``factors.csv``
-            of the embedded faces. Columns with values that are not finite numbers are left out.
+        path: CelebA's ``list_attr_celeba.txt``, or a CSV file whose first column is the file name of the image, such as Kaggle's
+            ``list_attr_celeba.csv`` or the ``factors.csv`` of the embedded faces; see `glo_lib.images.celeba.read_rows`. Columns with
+            values that are not finite numbers are left out.
         filenames: image files. Their folders are ignored, only the file names must be in the table.
 
     Returns:
@@ -104,14 +106,18 @@ def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attrib
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not there; give a list_attr_celeba.txt or a CSV file of attributes")
-    names, rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _celeba_rows(path)
+    rows = read_rows(path)
+    names = _attribute_names(path, rows)
     wanted = {Path(filename).name: None for filename in filenames}
     found: dict[str, list[str]] = {}
-    for line, (image, *cells) in enumerate(rows, start=2):
-        if len(cells) != len(names):
-            raise ValueError(f"{str(path)!r}, row of {image!r} (number {line}): {len(cells)} values for {len(names)} attributes")
+    line = 0
+    for line, (image, *cells) in rows:
+        if len(cells) < len(names) or any(cells[len(names) :]):
+            raise ValueError(f"{str(path)!r}, line {line}, row of {image!r}: {len(cells)} values for {len(names)} attributes")
         if image in wanted:
-            found[image] = cells
+            found[image] = cells[: len(names)]
+    if not line:
+        raise ValueError(f"{str(path)!r} holds no rows below its header")
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ValueError(f"{str(path)!r} does not know {len(missing)} of the images, among them {missing[0]!r}")
@@ -120,19 +126,15 @@ def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attrib
     return Attributes(tuple(names[column] for column in numeric), cells[:, numeric].astype(np.float64))
 
 
-def _celeba_rows(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    lines = path.read_text().splitlines()
-    if len(lines) < 2 or not lines[0].strip().isdigit():
+def _attribute_names(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Read the header of a table: the names, or CelebA's two lines, the number of images and the names."""
+    _, first = next(rows, (0, [""]))
+    if path.suffix.lower() == ".csv":
+        return without_empty_ends(first[1:])
+    _, names = next(rows, (0, [""]))
+    if any(first[1:]) or not first[0].isdigit():
         raise ValueError(f"{str(path)!r} does not begin like list_attr_celeba.txt: the number of images, then the names of the attributes")
-    return lines[1].split(), (line.split() for line in lines[2:] if line.strip())
-
-
-def _csv_rows(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    with open(path, newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if len(rows) < 2:
-        raise ValueError(f"{str(path)!r} holds no rows below its header")
-    return rows[0][1:], iter(rows[1:])
+    return without_empty_ends(names)
 
 
 def _are_numbers(cells: np.ndarray) -> bool:

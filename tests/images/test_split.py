@@ -1,7 +1,6 @@
 """Held-out images: which they are, and that nothing is learned from them."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from glo_lib import faces
 from glo_lib.codes import fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.images.split import find_images, find_split, read_partition, split_images
+from glo_lib.images.split import find_images, find_split, split_images
 from glo_lib.training import train
 from tests.make_files import write_file
 
@@ -58,20 +57,46 @@ def test_without_a_list_the_images_are_divided_at_random_depending_only_on_the_s
     assert numbers(split.held_out) != list(range(14, 20))  # not simply the last ones
 
 
-@pytest.mark.parametrize("place", [PARTITION_NAME, f"Eval/{PARTITION_NAME}"])
-def test_a_list_in_the_folder_decides(folder, place):
-    write_partition(folder / place, "0" * 12 + "1" * 5 + "2" * 3)
-    split = split_images(folder, 0.1)
-    assert numbers(split.training) == list(range(12)) and numbers(split.held_out) == list(range(12, 20))
+def test_a_list_decides_unless_a_share_is_asked_for_and_the_split_says_how_it_was_made(folder):
+    path = folder / "Eval" / PARTITION_NAME
+    write_partition(path, "0" * 12 + "1" * 5 + "2" * 3)
+    for by in ("auto", "partition"):
+        split = split_images(folder, 0.1, by=by)
+        assert numbers(split.training) == list(range(12)) and numbers(split.held_out) == list(range(12, 20))
+        assert split.how == f"8 of 20 images are held out: validation and test according to {path}"
+    split = split_images(folder, 0.1, by="share")
+    assert len(split.held_out) == 2 and split.how == "2 of 20 images are held out: drawn at random with seed 0"
+    path.unlink()
+    assert split_images(folder, 0.1)[:2] == split[:2]
+    where = f"no list_eval_partition.txt or .csv in {folder}, nor in Eval or Anno there"
+    assert split_images(folder, 0.1).how == f"{split.how} ({where})"
+    with pytest.raises(ValueError, match=f"held_out_by is 'partition', and there is {where}; add the list"):
+        split_images(folder, 0.1, by="partition")
+    with pytest.raises(ValueError, match="by is 'name'; allowed are auto, share, partition, identity"):
+        split_images(folder, 0.1, by="name")
 
 
-def test_a_list_beside_celebas_folder_or_beside_the_archive_is_found(tmp_path):
-    for number in range(6):
-        write_file(tmp_path / "img_align_celeba" / f"{number:03d}.png")
-    write_partition(tmp_path / PARTITION_NAME, "010212")
-    shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "img_align_celeba")
-    for data_dir in (tmp_path, tmp_path / "img_align_celeba", tmp_path / "archive.zip"):
-        assert numbers(split_images(data_dir, 0.1).training) == [0, 2]
+def test_whole_people_are_held_out(tmp_path):
+    for person in range(10):
+        for number in range(1, 4):
+            write_file(tmp_path / f"Name_{person}" / f"Name_{person}_{number:04d}.jpg")
+    for num_samples, held_out in ((0, 6), (15, 3)):
+        split = split_images(tmp_path, 0.2, num_samples, by="identity")
+        training, held = ({Path(filename).parent.name for filename in part} for part in split[:2])
+        assert not training & held and len(split.held_out) == held_out and len(split.training) + held_out == (num_samples or 30)
+        of = f"{held_out // 3} of {(num_samples or 30) // 3} people"
+        assert split.how.endswith(f"held out: all those of {of}, according to file names such as 'Name_0_0001.jpg'")
+
+
+def test_the_line_about_the_split_is_printed_where_images_were_given(folder, capsys, monkeypatch):
+    config = TrainConfig(data_dir=str(folder), held_out=0.1)
+    assert find_images(config, announce=True) == find_split(config).training
+    assert capsys.readouterr().out == find_split(config).how + "\n"
+    find_images(config)
+    find_images(TrainConfig(data_dir=str(folder)), announce=True)
+    monkeypatch.setattr(faces, "load_faces", lambda count: folder)
+    find_images(TrainConfig(held_out=0.1), announce=True)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_number_of_samples_is_divided_between_the_parts(folder):
@@ -110,16 +135,31 @@ def test_a_split_that_is_not_possible_is_refused(folder, parts, held_out, num_sa
 
 
 @pytest.mark.parametrize(
-    ("contents", "message"),
+    ("num_images", "settings", "lines", "values"),
     [
-        (b"a.jpg 0\nb.jpg 3\n", "line 2: 'b.jpg 3' is not"),
-        (b"\xff\xfe\n", "line 1"),
-        (b"a.jpg 0\n\na.jpg 1\n", "line 3: 'a.jpg' is listed twice"),
+        (
+            1,
+            {"held_out": 0.2},
+            ["held_out is 0.2, and 1 image", "batch_size is 32", "num_dims is 64"],
+            {"held_out": 0, "code_init": "normal"},
+        ),
+        (9, {"num_samples": 1024}, ["num_samples is 1024", "batch_size is 32", "num_dims is 64"], {"num_samples": 0, "num_dims": 8}),
+        (1, {"num_samples": 9, "held_out": 0.5}, ["num_samples is 9", "batch_size is"], {"num_samples": 0, "held_out": 0, "batch_size": 1}),
+        (2, {"held_out": 0.9, "batch_size": 2}, ["held_out is 0.9", "num_dims is 64"], {"held_out": 0, "code_init": "normal"}),
+        (3, {"held_out": 0.9, "held_out_by": "share"}, ["held_out is 0.9"], {"held_out": 0, "held_out_by": "auto", "batch_size": 3}),
     ],
 )
-def test_a_damaged_line_is_named(tmp_path, contents, message):
-    with pytest.raises(ValueError, match=message):
-        read_partition(write_file(tmp_path / "list.txt", contents))
+def test_one_message_names_all_that_does_not_fit_few_images_and_what_fits(tmp_path, num_images, settings, lines, values):
+    for number in range(num_images):
+        write_file(tmp_path / f"{number}.jpg")
+    with pytest.raises(ValueError) as refused:
+        find_split(TrainConfig(data_dir=str(tmp_path), **settings))
+    message = str(refused.value)
+    assert all(f"\n  {line}" in message for line in lines)
+    together = dict(pair.split(" ") for pair in message.rpartition("together: -p ")[2].split(" -p "))
+    assert values.items() <= {name: type(values.get(name, ""))(value) for name, value in together.items()}.items()
+    config = TrainConfig.from_parameters({"data_dir": str(tmp_path), **settings, **together})
+    config.check_fits(len(find_split(config).training))
 
 
 def train_briefly(folder, run_dir):

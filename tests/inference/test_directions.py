@@ -36,11 +36,30 @@ def test_attributes_and_the_numeric_columns_of_csv_files_are_read_in_the_order_o
         table.column("hair_style")
 
 
+TABLE = [["image_id", "Young", "Hair"], ["1.jpg", "1", ""], ["2.jpg", "-1", "red"]]
+LINES = ["2", "Young Hair", "1.jpg 1 -1", "2.jpg -1 1"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_tables_are_read_whatever_program_saved_them(tmp_path, mark, end):
+    for number, separator in enumerate((",", ";", ", ", "\t")):
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes((mark + end.join(separator.join([*row, "", ""]) for row in TABLE)).encode())
+        table = directions.read_attributes(path, ["2.jpg", "1.jpg"])
+        assert table.names == ("Young",) and table.values.tolist() == [[-1], [1]]
+    for number, separator in enumerate((" ", "  ", "\t")):
+        path = tmp_path / f"{number}.txt"
+        path.write_bytes((mark + end.join(line.replace(" ", separator) + "  " for line in LINES)).encode())
+        table = directions.read_attributes(path, ["2.jpg", "1.jpg"])
+        assert table.names == ("Young", "Hair") and table.values.tolist() == [[-1, 1], [1, -1]]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.txt", "one\ntwo\n", "does not begin like list_attr_celeba.txt"),
-        ("b.txt", "1\nA B\n1.jpg 1\n", r"row of '1\.jpg' \(number 2\): 1 values for 2 attributes"),
+        ("b.txt", "1\nA B\n1.jpg 1\n", r"line 3, row of '1\.jpg': 1 values for 2 attributes"),
         ("c.txt", "1\nA B\n2.jpg 1 -1\n", r"does not know 1 of the images, among them '1\.jpg'"),
         ("d.csv", "image_id,A\n", "holds no rows"),
     ],
