@@ -40,7 +40,7 @@ def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 
     chosen = np.linspace(0, len(images) - 1, min(COLUMNS * rows, len(images))).astype(int)
     decoded = model.decode(model.codes[chosen])
     groups = {}
-    for number, part in enumerate(np.array_split(np.arange(len(chosen)), rows)):
+    for number, part in enumerate(np.array_split(np.arange(len(chosen)), min(rows, len(chosen)))):
         groups["originals" + " " * number] = images[chosen[part]]
         groups["reconstructions" + " " * number] = decoded[part]
     return show_rows(groups)

@@ -18,7 +18,9 @@ def interpolate(start: np.ndarray, end: np.ndarray, num_steps: int, path: str = 
 
             - ``"linear"``: the straight line. Its points are projected when they are decoded, as in the post.
             - ``"great_circle"``: the shortest path on the sphere, with equal steps (spherical linear interpolation; Shoemake, 1985). If
-              the norms of the ends differ, the norm is interpolated linearly.
+              the norms of the ends differ, the norm is interpolated linearly. Between opposite ends every great circle is a shortest
+              path; the one towards the axis to which the start is most nearly perpendicular is taken. In one dimension the sphere has two
+              points, so the path jumps in the middle.
             - ``"ball"``: the straight line in the unit ball. Ends outside of the ball are projected first. The ball is convex, so no
               other point has to be projected.
 
@@ -26,7 +28,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, num_steps: int, path: str = 
         (num_steps, d).
 
     Raises:
-        ValueError: fewer than two points, an unknown path, or opposite ends on a great circle, between which no path is shortest.
+        ValueError: fewer than two points, or an unknown path.
 
     Example:
         >>> interpolate(np.array([1.0, 0.0]), np.array([0.0, 1.0]), num_steps=3).round(3).tolist()
@@ -45,15 +47,29 @@ def interpolate(start: np.ndarray, end: np.ndarray, num_steps: int, path: str = 
 
 
 def _great_circle(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Interpolate along a great circle at the given shares of the way, (num_steps, 1)."""
+    start, end = start.astype(np.float64), end.astype(np.float64)  # in float32 the angle of opposite codes is off by 0.0005
     norms = np.linalg.norm(start), np.linalg.norm(end)
     cosine = float(np.clip(start @ end / max(norms[0] * norms[1], 1e-12), -1, 1))
     angle = np.arccos(cosine)
-    if angle < 1e-4:  # so close that the line and the circle are equal in float32
+    if angle < 1e-4 or not all(norms):  # so close that the line and the circle are equal in float32, or a code without a direction
         return (1 - share) * start + share * end
     if np.pi - angle < 1e-4:
-        raise ValueError("start and end are opposite: every great circle through them is a shortest way; give another end")
+        return _half_circle(start, end, share)
     directions = (np.sin((1 - share) * angle) * start / norms[0] + np.sin(share * angle) * end / norms[1]) / np.sin(angle)
     return directions * ((1 - share) * norms[0] + share * norms[1])
+
+
+def _half_circle(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Interpolate between opposite ends, through a point that is perpendicular to both."""
+    is_first_half = share < 0.5
+    if len(start) == 1:
+        return np.where(is_first_half, start, end)
+    direction = start / np.linalg.norm(start)
+    axis = np.eye(len(start))[np.abs(start).argmin()]
+    middle = axis - (axis @ direction) * direction
+    middle *= (np.linalg.norm(start) + np.linalg.norm(end)) / 2 / np.linalg.norm(middle)
+    return np.where(is_first_half, _great_circle(start, middle, 2 * share), _great_circle(middle, end, 2 * share - 1))
 
 
 class PathMeasure(NamedTuple):

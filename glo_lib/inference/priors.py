@@ -155,6 +155,8 @@ def fit_mixture(codes: np.ndarray, projection: str = "sphere", num_parts: int | 
     num_parts = min(MAX_MIXTURE_PARTS, most) if num_parts is None else num_parts
     if not 1 <= num_parts <= len(codes):
         raise ValueError(f"num_parts is {num_parts}; {len(codes)} codes can be split into 1 to {len(codes)}")
+    if len(codes) == 1:  # scikit-learn refuses a single code
+        return MixturePrior(np.ones(1), codes.astype(np.float32), np.zeros((1, codes.shape[1], codes.shape[1]), np.float32), projection)
     smallest = 1e-4 * max(float(codes.var(axis=0).mean()), 1e-12)
     mixture = GaussianMixture(num_parts, random_state=seed, reg_covar=smallest, tol=1e-2)
     with threadpool_limits(1):  # the matrices are so small that several threads mostly wait for each other: 62 s instead of 6

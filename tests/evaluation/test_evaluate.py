@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glo_lib.evaluation import evaluate as evaluation
-from glo_lib.evaluation.evaluate import pca_psnr, reconstruction_psnr, versions
+from glo_lib.evaluation.evaluate import EXACT_DB, pca_psnr, reconstruction_psnr, versions
 from glo_lib.runs.folder import write_json
 
 IMAGES = np.random.default_rng(0).integers(64, 192, (40, 4, 4, 3)).astype(np.uint8)
@@ -27,7 +27,11 @@ def test_pca_psnr_is_that_of_the_svd():
     rebuilt = left[:, :6] * scales[:6] @ right[:6] + flat.mean(axis=0)
     expected = (10 * np.log10(4 / np.square(np.clip(rebuilt, -1, 1) - flat).mean(axis=1))).mean()
     assert pca_psnr(IMAGES, 6) == pytest.approx(expected, abs=0.01)
-    assert pca_psnr(IMAGES[:20], 100) > 80  # 19 components represent 20 images up to the rounding of float32
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 3, 20])
+def test_as_many_components_as_the_images_have_are_exact(num_images):
+    assert pca_psnr(IMAGES[:num_images], 100) == EXACT_DB
 
 
 def test_metrics_of_the_same_step_are_returned_as_they_are(tmp_path):

@@ -1,5 +1,7 @@
 """The figures of a run show the images that they should, each in its place."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,21 @@ def test_reconstructions_are_shown_below_their_originals(figures, trained_model,
     (_, first), _, (_, second), _ = pictures_of(figure_reconstructions(trained_model, trained_images[:5]))  # fewer images than places
     np.testing.assert_array_equal(first, tile(trained_images[:3], 3))
     np.testing.assert_array_equal(second, tile(trained_images[3:5], 3))
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 3])
+def test_few_images_have_all_figures(trained_run, trained_model, trained_images, num_images):
+    codes, images = trained_model.codes[:num_images].copy(), trained_images[:num_images]
+    codes[num_images - 1] = -codes[0]  # as the codes of two images usually are
+    model = types.SimpleNamespace(config=trained_model.config, codes=codes, decode=trained_model.decode)
+    figures = run_figures(trained_run, model, images)
+    assert len(figures) == 8
+    pictures = [picture for _, picture in pictures_of(figures["reconstructions"])]
+    shown = np.concatenate([np.split(picture, picture.shape[1] // 32, axis=1) for picture in pictures[::2]])
+    np.testing.assert_array_equal(shown[:num_images], images)
+    assert (shown[num_images:] == 255).all()  # padding
+    (_, drawn), (_, nearest) = pictures_of(figures["neighbours"])
+    assert drawn.shape == nearest.shape == (32, COLUMNS * 32, 3)
 
 
 def test_there_are_samples_from_every_prior(figures, trained_model):

@@ -29,14 +29,30 @@ def test_paths_pass_through_known_points():
     np.testing.assert_allclose(in_ball, [[0.6, 0.8], [0.15, 0.6], [-0.3, 0.4]])  # the first end is projected to the surface
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), st.integers(2, 6), st.integers(2, 12))
+def test_opposite_ends_are_joined_by_half_a_circle(seed, num_dims, num_steps):
+    start = np.random.default_rng(seed).standard_normal(num_dims).astype(np.float32)
+    path = interpolate(start, -3 * start, num_steps)
+    np.testing.assert_allclose(path[[0, -1]], [start, -3 * start], rtol=1e-5)
+    norms = np.linalg.norm(path, axis=1)
+    np.testing.assert_allclose(norms, np.linalg.norm(start) * np.linspace(1, 3, num_steps), rtol=1e-5)
+    cosines = np.sum(path[1:] * path[:-1], axis=1) / norms[1:] / norms[:-1]
+    np.testing.assert_allclose(cosines, np.cos(np.pi / (num_steps - 1)), atol=1e-5)  # equal angles
+
+
+def test_a_path_between_ends_without_a_circle_goes_as_directly_as_it_can():
+    one, zero = np.array([1.0]), np.zeros(2)
+    assert interpolate(one, -2 * one, 4).tolist() == [[1], [1], [-2], [-2]]  # the sphere in one dimension has two points
+    assert interpolate(zero, np.array([1.0, 0.0]), 3).tolist() == [[0, 0], [0.5, 0], [1, 0]]
+
+
 def test_bad_interpolations_are_refused():
     start = np.array([1.0, 0.0])
     with pytest.raises(ValueError, match="num_steps is 1"):
         interpolate(start, start, 1)
     with pytest.raises(ValueError, match="path is 'spline'; allowed are"):
         interpolate(start, start, 3, "spline")
-    with pytest.raises(ValueError, match="start and end are opposite"):
-        interpolate(start, -2 * start, 5)
 
 
 def test_a_path_of_known_steps_is_measured():

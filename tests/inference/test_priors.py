@@ -53,6 +53,11 @@ def test_fewer_codes_than_dimensions_give_a_degenerate_gaussian():
     assert np.linalg.matrix_rank(drawn, tol=1e-3) == 1
 
 
+@pytest.mark.parametrize("name", [name for name in PRIORS if name != "unit Gaussian"])
+def test_a_single_code_is_all_that_can_be_drawn_from_a_prior_that_is_fitted_to_it(name):
+    np.testing.assert_allclose(fit_prior(name, CODES[:1], "none").sample(5, seed=0), np.repeat(CODES[:1], 5, axis=0), atol=1e-6)
+
+
 def test_the_number_of_parts_of_a_mixture_depends_on_the_number_of_codes():
     assert len(fit_mixture(CODES[:30]).shares) == 2  # 30 codes of 3 dimensions: 15 to each is more than 4 x 3
     assert len(fit_mixture(CODES).shares) == 10
