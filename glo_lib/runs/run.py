@@ -84,7 +84,7 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
     Example:
         ``with open_run(TrainConfig()) as run: print(run.progress.step)``
     """
-    files = identify(find_images(config))
+    files = identify(find_images(config, announce=True))
     config.check_fits(len(files.files))
     if config.run_dir:
         _refuse_folder_of_images(Path(config.run_dir).expanduser(), files)
