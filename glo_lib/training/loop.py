@@ -128,7 +128,7 @@ def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSav
         report,  # before the saver's hook, so that the history holds every step that a checkpoint includes
         v1.train.SummarySaverHook(save_steps=config.summary_steps, output_dir=folder, summary_op=summaries),
         v1.train.CheckpointSaverHook(
-            folder, save_secs=config.checkpoint_seconds, scaffold=scaffold, listeners=[before_save], save_graph_def=False
+            folder, save_secs=checkpoint_interval(config), scaffold=scaffold, listeners=[before_save], save_graph_def=False
         ),
     ]
     return v1.train.MonitoredTrainingSession(
@@ -140,6 +140,19 @@ def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSav
         log_step_count_steps=None,
         config=setting.devices.session_config,
     )
+
+
+def checkpoint_interval(config: TrainConfig) -> float:
+    """Return the seconds between two checkpoints: ``checkpoint_seconds``, but at most a tenth of ``max_seconds``.
+
+    So a process that is killed without warning (``kill -9``, no more memory, no more power) loses a tenth of a short run and not all of it.
+    A checkpoint of the default run takes 0.02 seconds; with 202,599 codes of 100 dimensions it takes one second.
+
+    Example:
+        >>> checkpoint_interval(TrainConfig()), checkpoint_interval(TrainConfig(max_seconds=0))
+        (18.0, 600)
+    """
+    return min(config.checkpoint_seconds, config.max_seconds / 10) if config.max_seconds else config.checkpoint_seconds
 
 
 def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None]:

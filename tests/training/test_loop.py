@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_history
 from glo_lib.runs.run import open_run, read_run
@@ -34,6 +35,11 @@ def test_max_seconds_ends_the_run_and_counts_the_seconds_before_a_resume(small_c
     assert progress.step < 24 and progress.seconds >= 1
     again = train(small_config(small_images, tmp_path, max_seconds=1), on_step=lambda *_: pytest.fail("no time is left"))
     assert again.metrics["steps"] == progress.step
+
+
+@pytest.mark.parametrize(("max_seconds", "checkpoint_seconds", "expected"), [(180, 600, 18), (180, 5, 5), (0, 600, 600), (10**5, 600, 600)])
+def test_checkpoints_are_at_most_a_tenth_of_the_run_apart(max_seconds, checkpoint_seconds, expected):
+    assert loop.checkpoint_interval(TrainConfig(max_seconds=max_seconds, checkpoint_seconds=checkpoint_seconds)) == expected
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_which_can_continue_from_the_last_checkpoint(small_config, small_images, tmp_path):
