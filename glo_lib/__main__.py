@@ -15,6 +15,7 @@ EPILOG = """\
 Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
 COLUMNS = 10
+DEFAULT_NEIGHBOURS = 3
 MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
 MAX_LINES = 10  # about images that were cropped and resized
 HIDDEN_PRIOR_WEIGHT = (
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "neighbours", _neighbours, "samples and, below each, its nearest training images: is anything copied?", "neighbours.png"
     )
     _add_prior(neighbours, COLUMNS)
-    neighbours.add_argument("--k", type=int, default=3, help="neighbours of each sample (default: %(default)s)")
+    neighbours.add_argument("--k", type=int, help="neighbours of each sample (default: 3, or all images if there are fewer)")
     neighbours.add_argument("--space", choices=("pixels", "codes"), default="pixels", help="where near is measured (default: %(default)s)")
     _add_data(neighbours)
 
@@ -235,13 +236,14 @@ def _neighbours(options: argparse.Namespace) -> int:
     codes = _samples(options, model)
     images, samples = training_images(options.run, options.data).array(), model.decode(codes)
     check_one_code_per_image(model.codes, images)
+    number = min(DEFAULT_NEIGHBOURS, len(images)) if options.k is None else options.k
     if options.space == "codes":
-        index, distance = nearest_codes(codes, model.codes, options.k)
+        index, distance = nearest_codes(codes, model.codes, number)
     else:
-        index, distance = nearest_neighbours(samples, images, options.k)
+        index, distance = nearest_neighbours(samples, images, number)
     unit = "Euclidean distance of codes" if options.space == "codes" else "mean squared difference of pixels in [-1, 1]"
     print(f"nearest training image, {unit}: median {np.median(distance[:, 0]):.4f}, least {distance[:, 0].min():.4f}")
-    _write_png(options, _stack_in_bands([samples, *(images[index[:, number]] for number in range(options.k))], tile))
+    _write_png(options, _stack_in_bands([samples, *(images[column] for column in index.T)], tile))
     return DONE
 
 

@@ -1,5 +1,7 @@
 """The command line: what it writes, what it prints, and what it refuses."""
 
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -44,6 +46,14 @@ def test_neighbours_are_shown_below_their_samples(run, trained_model, trained_im
     np.testing.assert_array_equal(shown[5 * 32 :, 32:64], trained_images[index[11, 1]])
     assert f"median {np.median(distance[:, 0]):.4f}" in capsys.readouterr().out
     assert main(["neighbours", *run, "--space", "codes", "--out", str(tmp_path / "c.png")]) == DONE
+
+
+def test_as_many_neighbours_are_shown_as_there_are_images(run, trained_model, trained_images, tmp_path, monkeypatch):
+    few = types.SimpleNamespace(config=trained_model.config, codes=trained_model.codes[:2], decode=trained_model.decode)
+    monkeypatch.setattr("glo_lib.inference.model.load", lambda folder: few)
+    monkeypatch.setattr("glo_lib.runs.images.training_images", lambda *_: types.SimpleNamespace(array=lambda: trained_images[:2]))
+    assert main(["neighbours", *run, "--out", str(tmp_path / "n.png")]) == DONE
+    assert picture(tmp_path / "n.png").shape == (3 * 32, 320, 3)
 
 
 def test_encoding_names_a_file_that_cannot_be_read_and_encodes_the_others(run, trained_model, small_images, tmp_path, capsys):

@@ -30,6 +30,7 @@ v1 = tf.compat.v1
 CODES_PER_BATCH = 256  # codes that are optimised at once
 TRIAL_STEP = 0.01  # length of the step in the test of convergence, in units of the radius of the sphere
 CONVERGED_GAIN = 0.003  # share of the error by which such a step may still reduce the error of a converged code
+MIN_SCALE = 1e-3  # standard deviation of the codes in the prior term, at least
 MIN_ERROR = 1e-4  # mean squared error (46 dB) below which an improvement is invisible
 
 
@@ -76,9 +77,16 @@ def fit_code_regression(images: np.ndarray, model: TrainedModel, pca: Pca | None
     """
     check_one_code_per_image(model.codes, images)
     most = min(max(1, len(images) // 4), int(np.prod(images.shape[1:])))
-    pca = pca or fit_pca(images, min(2 * model.config.num_dims, most))
+    if pca is None:
+        pca = fit_pca(images, min(2 * model.config.num_dims, most)) if len(images) > 1 else _without_components(images)
     weights, *_ = np.linalg.lstsq(_append_ones(pca.transform(images)).astype(np.float64), model.codes.astype(np.float64), rcond=None)
     return CodeRegression(pca, weights.astype(np.float32), model.config.projection)
+
+
+def _without_components(images: np.ndarray) -> Pca:
+    """Return the principal components of a single image, which has none: the regression is then its code."""
+    mean = to_floats(images[0]).reshape(-1)
+    return Pca(mean, np.zeros((0, len(mean)), np.float32), np.zeros(0, np.float32))
 
 
 def _append_ones(coefficients: np.ndarray) -> np.ndarray:
@@ -232,8 +240,9 @@ class _Search:
 def _squared_deviation(model: TrainedModel, codes: tf.Tensor) -> tf.Tensor:
     """Return the squared Mahalanobis distance (n,) of codes (n, d) from the learned codes, divided by d."""
     found = principal_directions(model.codes, model.config.num_dims)
-    # Limit the scales from below, because directions in which the learned codes hardly vary would otherwise dominate the distance.
-    scales = np.maximum(found.scales, 0.1 * found.scales.mean())
+    # Limit the scales from below, because directions in which the learned codes hardly vary would otherwise dominate the distance. A
+    # single code does not vary at all.
+    scales = np.maximum(found.scales, max(0.1 * float(found.scales.mean()), MIN_SCALE))
     deviations = tf.matmul(codes - found.mean, (found.directions / scales[:, None]).T)
     return tf.reduce_mean(tf.square(deviations), axis=1)
 

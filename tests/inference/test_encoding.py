@@ -103,6 +103,15 @@ def test_the_regression_is_exact_for_codes_that_are_linear_in_the_images(trained
         fit_code_regression(images[:7], model)
 
 
+def test_a_single_training_image_can_be_encoded(trained_model, trained_images):
+    one = TrainedModel(trained_model.config, trained_model.codes[:1], from_arrays(trained_model.variables))
+    regression = fit_code_regression(trained_images[:1], one)
+    np.testing.assert_allclose(regression.predict(trained_images[:2]), np.repeat(one.codes, 2, axis=0), atol=1e-6)
+    found = encode(one, trained_images[:1], regression, half_mask(32, "left"), restarts=2, steps=3, prior_weight=0.003)
+    assert found.starts == ("regression", "mean") and np.isfinite(found.losses).all()
+    np.testing.assert_allclose(found.codes, one.codes, atol=0.01)  # the prior holds it at the only code there is
+
+
 def test_in_the_ball_codes_move_from_the_surface_to_the_inside(trained_model):
     config = type(trained_model.config).from_parameters({**trained_model.config.as_dict(), "projection": "ball"})
     ball = TrainedModel(config, trained_model.codes, from_arrays(trained_model.variables))
