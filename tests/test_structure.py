@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ("inputs", "projection", "decoder", "losses", "vae", "codes")
-PACKAGES = ("system", "graph", "images", "faces", "runs", "figures", "evaluation")
+PACKAGES = ("system", "graph", "networks", "images", "faces", "runs", "figures", "evaluation")
 
 
 def name_of(path: Path) -> str:
