@@ -1,5 +1,8 @@
 """Write files for the tests of several modules: bytes, and images whose colour encodes a number."""
 
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +36,41 @@ def write_numbered_image(folder: Path, index: int, kind: str = "jpg", size: tupl
     image = image.convert("CMYK") if options.pop("cmyk", False) else image
     image.save(filename, **options)
     return filename
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    """Return an image as the contents of a file of a kind of Pillow's, such as "JPEG"."""
+    image, file = image if isinstance(image, Image.Image) else Image.fromarray(image), io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif_data(orientation: int) -> bytes:
+    """Return EXIF data with nothing but an orientation; they begin with the six bytes "Exif", 0, 0."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+def xmp_data(orientation: int) -> bytes:
+    """Return XMP data with nothing but an orientation."""
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+def jpeg_with(jpeg: bytes, *segments: tuple[int, bytes]) -> bytes:
+    """Insert segments, each a marker's second byte and its data, at the start of a JPEG file."""
+    return jpeg[:2] + b"".join(b"\xff" + bytes([kind]) + struct.pack(">H", len(data) + 2) + data for kind, data in segments) + jpeg[2:]
+
+
+PNG_END = b"IEND"  # where `png_with` inserts chunks, if not before the pixels
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG file, with its length and checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_with(png: bytes, chunks: bytes, before: bytes = b"") -> bytes:
+    """Insert chunks into a PNG file: after its header, or before the chunk of the given name."""
+    position = png.rindex(before) - 4 if before else 33
+    return png[:position] + chunks + png[position:]

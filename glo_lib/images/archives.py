@@ -6,6 +6,7 @@ Every member is checked before anything is written, so that nothing is written o
 import errno
 import lzma
 import os
+import re
 import shutil
 import stat
 import struct
@@ -15,12 +16,17 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from glo_lib.images.reading import first_bytes
+from glo_lib.images.formats import SHOWN_BYTES, ZIP, first_bytes, kind_of
 from glo_lib.system import locks
-from glo_lib.system.cache import cache_root, digest_of
+from glo_lib.system.cache import cache_root, digest_of, make_cache_folder
+from glo_lib.system.progress import slow_progress
 
 UNFINISHED = "unpacking-"  # name prefix of folders that are still being filled
 MAX_UNPACKED_BYTES = 64 * 2**30
+DRIVE = re.compile(r"[A-Za-z]:")  # of Windows, before a path; other names with a colon are harmless
+# Ways to compress a member that Python's zipfile can read.
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+COMPRESSION_NAMES = {9: "Deflate64, which Windows uses for large archives", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 MAX_COMPRESSION = 200  # to 1; JPEG files hardly compress, so a member with a higher ratio is a zip bomb
 # Exceptions that Python's zipfile raises for damaged archives, apart from OSError, which can also mean a full disk.
 DAMAGED_ARCHIVE_ERRORS = (
@@ -55,11 +61,12 @@ def unpack_zip(archive: str | Path) -> Path:
         The folder with the contents of the archive.
 
     Raises:
-        ValueError: the file is not a zip archive, is damaged, or contains something that does not belong in an archive of images: absolute
-            names, names that lead out of the folder, links, encrypted members, more than 64 GiB in total, or a member that is compressed by
-            more than 200 to 1.
+        ValueError: the file is not a zip archive (the message says what it is), is damaged, is compressed in a way that Python cannot read,
+            or contains something that does not belong in an archive of images: absolute names, names that lead out of the folder, links,
+            encrypted members, more than 64 GiB in total, or a member that is compressed by more than 200 to 1.
         FileNotFoundError: there is no such file.
-        OSError: the archive cannot be written to the cache, for instance because the disk is full.
+        PermissionError: the cache cannot be written.
+        OSError: the disk is full.
 
     Example:
         ``list_images(unpack_zip("img_align_celeba.zip"))``
@@ -75,28 +82,56 @@ def unpack_zip(archive: str | Path) -> Path:
             for member in members:
                 _check_member(archive, member)
             _check_total(archive, members)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_cache_folder(target.parent.name)
             locks.remove_abandoned(target.parent, UNFINISHED)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as partial, locks.acquire(partial) or locks.Lock(None):
-                for member in members:
-                    zip_file.extract(member, partial)
+                _extract(zip_file, members, partial)
                 _rename_unless_there(partial, target)
     except (OSError, *DAMAGED_ARCHIVE_ERRORS) as error:
-        if isinstance(error, OSError) and not isinstance(error, DAMAGED_ARCHIVE_ERRORS) and error.errno not in DAMAGED_ARCHIVE_ERRNOS:
+        is_damaged = isinstance(error, DAMAGED_ARCHIVE_ERRORS) or error.errno in DAMAGED_ARCHIVE_ERRNOS
+        if isinstance(error, PermissionError) or not is_damaged:
             raise  # for instance a full disk
-        raise ValueError(f"{archive} is not a readable zip archive ({error}); it begins with {first_bytes(archive)!r}") from error
+        raise ValueError(_describe_non_archive(archive, error)) from error
     return target
+
+
+def _describe_non_archive(archive: Path, error: Exception) -> str:
+    """Return what a file is that cannot be unpacked, and what to do about it."""
+    start = first_bytes(archive)
+    kind = kind_of(start)
+    if kind is None or kind is ZIP:
+        return f"{archive} is not a readable zip archive ({error}); it begins with {start[:SHOWN_BYTES]!r}"
+    if kind.archive:
+        return f"{archive} is {kind.name}, and only zip archives are unpacked here; {kind.advice} and give the folder"
+    if not kind.advice:
+        return f"{archive} is {kind.name}, not a zip archive; give the folder that holds it"
+    return f"{archive} is {kind.name}, not a zip archive; {kind.advice}"
+
+
+def _extract(zip_file: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], folder: str) -> None:
+    """Extract all members, with a progress bar if it takes longer than a second."""
+    total = sum(member.file_size for member in members)
+    with slow_progress("unpacking", total, "B", unit_scale=True) as bar:
+        for member in members:
+            zip_file.extract(member, folder)
+            bar.update(member.file_size)
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     """Raise a `ValueError` for a member that is not safe to unpack."""
     parts = member.filename.replace("\\", "/").split("/")
-    if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+    if member.filename.startswith(("/", "\\")) or ".." in parts or DRIVE.match(member.filename):
         raise ValueError(f"{archive} holds the member {member.filename!r}, which would be written outside its folder; nothing was unpacked")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(f"{archive} holds the link {member.filename!r}; archives of images need none, nothing was unpacked")
     if member.flag_bits & 1:
         raise ValueError(f"{archive} holds the encrypted member {member.filename!r}; unpack it yourself and give the folder")
+    if member.compress_type not in COMPRESSIONS:
+        how = COMPRESSION_NAMES.get(member.compress_type, f"method {member.compress_type}")
+        raise ValueError(
+            f"{archive} is compressed by {how}; Python cannot read that, so unpack it yourself (7z x, or the system's own program) "
+            "and give the folder"
+        )
     if member.file_size > MAX_COMPRESSION * max(member.compress_size, 1024):
         raise ValueError(
             f"{archive} holds {member.filename!r}, which unpacks from {member.compress_size:,} to {member.file_size:,} bytes; "

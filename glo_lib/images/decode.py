@@ -1,74 +1,119 @@
 """Decode image files to square images of one size, as bytes.
 
-Plain JPEG files, which TensorFlow decodes correctly, are decoded in parallel; all other files are decoded one by one.
+TensorFlow decodes JPEG files in parallel, and only their central square; Pillow reads all other files, several at a time. A large JPEG
+file is decoded at a fraction of its size, by the same rule in both. Which of the two reads a file, and how, depends only on its pixels and
+never on its metadata.
 """
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
-from glo_lib.images.crop import central_square, resize
-from glo_lib.images.reading import MAX_PIXELS, is_plain_jpeg, read_image, unreadable
+from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_at_scale
+from glo_lib.images.formats import JPEG_EXTENSIONS
+from glo_lib.images.metadata import read_jpeg_header, turn_upright
+from glo_lib.images.reading import MAX_MEGAPIXELS, read_stored
 
 v1 = tf.compat.v1
-FILES_PER_BATCH = 64  # plain JPEG files in a batch
+FILES_PER_BATCH = 64  # JPEG files in a batch, unless they are large
+BYTES_PER_BATCH = 2**22  # of files in a batch: few large photographs at a time, so that progress can be shown
+FILES_SAMPLED = 100  # whose sizes are looked at
+MAX_THREADS = 8  # that read files with Pillow, each of which holds a whole image
 
 
-def decode_files(filenames: Sequence[str], image_size: int, tight_crop: bool = False) -> Iterator[tuple[int, np.ndarray | str]]:
-    """Decode, crop and resize every file, in order; for a file that cannot be read, yield the reason.
+class Geometry(NamedTuple):
+    """How an image is decoded: the size in pixels a side, whether only the centre is kept, and the largest size that is read."""
 
-    TensorFlow decodes plain JPEG files in parallel on all cores, and only their central square. The files that this leaves out are decoded
-    one by one: Pillow reads images of other kinds, and a damaged file yields its reason.
+    image_size: int
+    tight_crop: bool
+    max_megapixels: float
+
+    def jpeg_scale(self, height: int, width: int) -> int:
+        """Return the fraction 1, 1/2, 1/4 or 1/8 at which a JPEG image is decoded, as 1, 2, 4 or 8."""
+        return JPEG_SCALES[jpeg_scale_index(height, width, self.image_size, self.tight_crop)]
+
+
+def decode_files(
+    filenames: Sequence[str], image_size: int, tight_crop: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Decode, crop, resize and turn upright every file, in order; for a file that cannot be read, yield the reason.
+
+    A square that is decoded at a fraction of its size has at least four times as many pixels a side as the result; against full decoding,
+    the results differ by little more than rounding (the book's chapter on inputs has the PSNR). With an orientation, the square is cut from
+    the image as it is stored and then turned.
 
     Args:
         filenames: image files.
         image_size: pixels a side.
         tight_crop: see `glo_lib.inputs.preprocess_inputs`.
+        max_megapixels: largest image to be read, in millions of pixels.
 
     Yields:
         The position of a file, and uint8 images (n, image_size, image_size, 3) of the n files from there on. For a file that cannot be
-        read: its position, and instead of images the reason, which is Pillow's message or else TensorFlow's.
+        read: its position, and instead of images the reason.
 
     Example:
         ``bad = [filenames[position] for position, images in decode_files(filenames, 64) if isinstance(images, str)]``
     """
+    geometry = Geometry(image_size, tight_crop, max_megapixels)
+    is_jpeg = [filename.lower().endswith(JPEG_EXTENSIONS) for filename in filenames]
     with tf.Graph().as_default(), open_session() as session:
-        single = _SingleFileDecoder(session, image_size, tight_crop)
-        next_position = 0
-        for first, images in _decode_plain_files(session, filenames, image_size, tight_crop):
-            yield from single.decode(filenames, range(next_position, first))
-            yield first, images
-            next_position = first + len(images)
-        yield from single.decode(filenames, range(next_position, len(filenames)))
+        single = _SingleFiles(session, filenames, geometry, [position for position, jpeg in enumerate(is_jpeg) if not jpeg])
+        try:
+            next_position = 0
+            for first, images in _decode_jpegs(session, filenames, np.flatnonzero(is_jpeg), geometry):
+                yield from single.decode(range(next_position, first))
+                yield first, images
+                next_position = first + len(images)
+            yield from single.decode(range(next_position, len(filenames)))
+        finally:
+            single.close()
 
 
-def _decode_plain_files(
-    session: v1.Session, filenames: Sequence[str], image_size: int, tight_crop: bool
+def _decode_jpegs(
+    session: v1.Session, filenames: Sequence[str], positions: np.ndarray, geometry: Geometry
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode plain JPEG files; yield the position of the first file of each run of consecutive ones, and their images."""
+    """Decode the JPEG files at some positions; yield the position of the first file of each run of consecutive ones, and their images.
+
+    Files that TensorFlow cannot decode, or whose header is unusual, are left out.
+    """
+    names = [filenames[position] for position in positions]
     # (n,); without the type, an empty list would become a float tensor
-    encoded = tf.constant([os.fsencode(filename) for filename in filenames], tf.string)
-    names = tf.data.Dataset.from_tensor_slices(encoded).enumerate()
-    images = names.map(
-        lambda position, name: (position, _decode_plain_jpeg(name, image_size, tight_crop)), num_parallel_calls=2 * os.cpu_count()
+    encoded = tf.constant([os.fsencode(name) for name in names], tf.string)
+    dataset = tf.data.Dataset.from_tensor_slices((tf.constant(positions, tf.int64), encoded))
+    images = dataset.map(
+        lambda position, name: (position, _decode_jpeg(name, geometry)), num_parallel_calls=2 * os.cpu_count()
     ).ignore_errors()
-    iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(FILES_PER_BATCH).prefetch(2)))
+    iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(_files_per_batch(names)).prefetch(2)))
     next_batch = iterator.get_next()
     session.run(iterator.initializer)
     while True:
         try:
-            positions, decoded = session.run(next_batch)  # (n,), (n, image_size, image_size, 3)
+            found, decoded = session.run(next_batch)  # (n,), (n, image_size, image_size, 3)
         except tf.errors.OutOfRangeError:
             return
-        # The headers are checked after decoding, because the files are then in the system's cache and other threads decode meanwhile.
-        plain = [row for row, position in enumerate(positions) if is_plain_jpeg(filenames[position])]
-        for run in np.split(plain, np.flatnonzero(np.diff(positions[plain]) != 1) + 1):
+        # The headers are read after decoding, because the files are then in the system's cache and other threads decode meanwhile.
+        headers = [read_jpeg_header(filenames[position]) for position in found]
+        for row, header in enumerate(headers):
+            if header is not None:
+                decoded[row] = turn_upright(decoded[row].copy(), header.orientation)
+        usable = [row for row, header in enumerate(headers) if header is not None]
+        for run in np.split(usable, np.flatnonzero(np.diff(found[usable]) != 1) + 1):
             if len(run):
-                yield int(positions[run[0]]), decoded[run]
+                yield int(found[run[0]]), decoded[run]
+
+
+def _files_per_batch(names: Sequence[str]) -> int:
+    """Return how many files are decoded before the next progress is reported, from the sizes of some of them."""
+    sizes = [os.path.getsize(name) for name in names[:: max(1, len(names) // FILES_SAMPLED)] if os.path.isfile(name)]
+    return int(np.clip(BYTES_PER_BATCH / max(1, np.mean(sizes or [1])), 1, FILES_PER_BATCH))
 
 
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -78,60 +123,100 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-class _SingleFileDecoder:
-    """Decode single files of any kind, or return what is wrong with them."""
+class _SingleFiles:
+    """Decode single files of any kind in several threads, or say what is wrong with them.
 
-    def __init__(self, session: v1.Session, image_size: int, tight_crop: bool):
-        self._session, self._geometry = session, (image_size, tight_crop)
+    Args:
+        session: of the graph to which the operations are added.
+        filenames: all files.
+        geometry: how they are decoded.
+        known: positions of the files that will certainly be asked for; some of them are decoded in advance.
+    """
+
+    def __init__(self, session: v1.Session, filenames: Sequence[str], geometry: Geometry, known: Sequence[int]):
+        self._session, self._filenames, self._geometry = session, filenames, geometry
+        self._known, self._started = deque(known), {}
+        self._threads = min(MAX_THREADS, os.cpu_count())
 
     @functools.cached_property
-    def _plain_jpeg(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Placeholder of the name of a plain JPEG file, and its image; added to the graph when it is first needed, like `_any_image`."""
+    def _pool(self) -> ThreadPoolExecutor:
+        self._jpeg, self._pixels  # noqa: B018  # the threads must not change the graph
+        return ThreadPoolExecutor(self._threads)
+
+    @functools.cached_property
+    def _jpeg(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Placeholder of the name of a JPEG file, and its image as stored."""
         name = v1.placeholder(tf.string, [])
-        return name, _decode_plain_jpeg(name, *self._geometry)
+        return name, _decode_jpeg(name, self._geometry)
 
     @functools.cached_property
-    def _any_image(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Placeholder of the pixels of a whole image (height, width, 3), and the cropped and resized image."""
-        image_size, tight_crop = self._geometry
-        pixels = v1.placeholder(tf.uint8, [None, None, 3])
-        top, left, side = central_square(tf.shape(pixels), tight_crop)
-        return pixels, _resize_to_bytes(pixels[top : top + side, left : left + side], image_size)
+    def _pixels(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Placeholders of the fields of `StoredImage`, and the resized square of the image as stored."""
+        fields = {
+            "pixels": v1.placeholder(tf.uint8, [None, None, 3]),
+            "size": v1.placeholder(tf.int32, [2]),
+            "scale": v1.placeholder(tf.int32, []),
+        }
+        pixels, size, scale = fields.values()
+        window, square = window_at_scale(tf.stack(central_square(size, self._geometry.tight_crop)), scale)
+        cropped = tf.slice(pixels, tf.concat([window[:2], [0]], axis=0), tf.concat([window[2:], [3]], axis=0))
+        image_size = self._geometry.image_size
+        resized = tf.cond(tf.equal(scale, 1), lambda: resize(cropped, image_size), lambda: resize_fraction(cropped, square, image_size))
+        return fields, _as_bytes(resized)
 
-    def decode(self, filenames: Sequence[str], positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray | str]]:
+    def decode(self, positions: range) -> Iterator[tuple[int, np.ndarray | str]]:
         """Yield the position of each file and its image (1, image_size, image_size, 3), or the reason why it cannot be read."""
         for position in positions:
+            self._start(range(position, min(position + 2 * self._threads, positions.stop)))
+            yield position, self._started.pop(position).result()
+            while self._known and self._known[0] <= position:
+                self._known.popleft()
+            self._start([self._known[number] for number in range(min(2 * self._threads, len(self._known)))])
+
+    def _start(self, positions: Sequence[int]) -> None:
+        for position in positions:
+            if position not in self._started:
+                self._started[position]: Future = self._pool.submit(self._decode, self._filenames[position])
+
+    def _decode(self, filename: str) -> np.ndarray | str:
+        header = read_jpeg_header(filename)
+        if header is not None:
+            name, image = self._jpeg
             try:
-                yield position, self._decode_one(filenames[position])[np.newaxis]
-            except (tf.errors.InvalidArgumentError, ValueError) as error:
-                yield position, _reason(filenames[position], error)
+                return turn_upright(self._session.run(image, {name: os.fsencode(filename)}), header.orientation)[np.newaxis]
+            except tf.errors.OpError:
+                pass  # Pillow decodes more kinds of JPEG files, and knows better what is wrong with the others
+        try:
+            stored = read_stored(filename, self._geometry.max_megapixels, self._geometry.jpeg_scale)
+        except ValueError as error:
+            return str(error).removeprefix(f"{filename!r}: ")
+        fields, image = self._pixels
+        values = {placeholder: getattr(stored, name) for name, placeholder in fields.items()}
+        return turn_upright(self._session.run(image, values), stored.orientation)[np.newaxis]
 
-    def _decode_one(self, filename: str) -> np.ndarray:
-        if is_plain_jpeg(filename):
-            name, image = self._plain_jpeg
-            return self._session.run(image, {name: os.fsencode(filename)})
-        pixels, image = self._any_image
-        return self._session.run(image, {pixels: read_image(filename)})
-
-
-def _reason(filename: str, error: Exception) -> str:
-    """Return why a file cannot be read, without its name: Pillow's message, or else TensorFlow's."""
-    tensorflow_message = " ".join(str(error).removeprefix("Graph execution error:").partition(" [[")[0].split())
-    line = (unreadable([filename]) or [tensorflow_message or type(error).__name__])[0]
-    return line.removeprefix(f"{filename!r}: ")
+    def close(self) -> None:
+        """End the threads; files that were asked for in advance are not decoded any more."""
+        if "_pool" in self.__dict__:
+            self._pool.shutdown(cancel_futures=True)
 
 
-def _decode_plain_jpeg(filename: tf.Tensor, image_size: int, tight_crop: bool) -> tf.Tensor:
-    """Decode only the central square of a plain JPEG file."""
+def _decode_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """Decode the central square of a JPEG file as it is stored, at a fraction of its size if it is large."""
     contents = tf.io.read_file(filename)
     shape = tf.io.extract_jpeg_shape(contents)  # (3,)
-    top, left, side = central_square(shape, tight_crop)
     # A larger image would take too much memory. TensorFlow refuses a window without pixels before it decodes anything.
-    is_allowed = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64) <= MAX_PIXELS
-    side = tf.where(is_allowed, side, 0)
-    return _resize_to_bytes(tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3), image_size)
+    is_allowed = tf.cast(shape[0], tf.float64) * tf.cast(shape[1], tf.float64) <= geometry.max_megapixels * 1e6
+
+    def decode(scale: int) -> tf.Tensor:
+        window, fraction = window_at_scale(square, scale)
+        pixels = tf.io.decode_and_crop_jpeg(contents, tf.where(is_allowed, window, 0), channels=3, ratio=scale)
+        return resize(pixels, geometry.image_size) if scale == 1 else resize_fraction(pixels, fraction, geometry.image_size)
+
+    square = tf.stack(central_square(shape, geometry.tight_crop))  # (3,) first row, first column, side
+    index = jpeg_scale_index(shape[0], shape[1], geometry.image_size, geometry.tight_crop)
+    return _as_bytes(tf.switch_case(index, [functools.partial(decode, scale) for scale in JPEG_SCALES]))
 
 
-def _resize_to_bytes(square: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Resize bytes to bytes, like `preprocess_inputs` but without the conversion to [-1, 1], which would take an eighth of the time."""
-    return tf.cast(tf.round(resize(square, image_size)), tf.uint8)  # (image_size, image_size, 3)
+def _as_bytes(resized: tf.Tensor) -> tf.Tensor:
+    """Round to bytes; without the conversion to [-1, 1] of `preprocess_inputs`, which would take an eighth of the time."""
+    return tf.cast(tf.round(resized), tf.uint8)  # (image_size, image_size, 3)

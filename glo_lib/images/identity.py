@@ -9,7 +9,6 @@ computed again only if the size or the times have changed, so two hundred thousa
 
 import csv
 import hashlib
-import itertools
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ from typing import Any, NamedTuple
 
 from glo_lib.images.pixels import slices
 from glo_lib.system.cache import digest_of
+from glo_lib.system.progress import slow_progress
 from glo_lib.system.replace import replacing
 
 MAX_NAMED = 10  # changes that an error message names
 FILES_PER_TASK = 256  # files whose digests one thread computes at a time
-DECODER_VERSION = 2  # part of every cache key: raise it when the decoded bytes change
+DECODER_VERSION = 3  # part of every cache key: raise it when the decoded bytes change
 
 
 class ImageFile(NamedTuple):
@@ -87,11 +87,11 @@ class Identity:
             return self
         return _add_names([file for file in self.files if file.path not in filenames])
 
-    def cache_key(self, image_size: int, tight_crop: bool) -> str:
+    def cache_key(self, image_size: int, tight_crop: bool, max_megapixels: float) -> str:
         """Return the name of the cache of decoded images: 16 hexadecimal digits that depend on the path, size and ``mtime_ns`` of every
-        file, on the geometry and on the version of the decoder."""
+        file, on the geometry, on the largest size that is read, and on the version of the decoder."""
         parts = (f"{os.path.abspath(file.path)}\t{file.size}\t{file.mtime_ns}" for file in self.files)
-        return digest_of(DECODER_VERSION, image_size, bool(tight_crop), *parts)
+        return digest_of(DECODER_VERSION, image_size, bool(tight_crop), float(max_megapixels), *parts)
 
     def manifest(self) -> dict[str, Any]:
         """Return what a run folder stores about its data: the number of images, and a digest of their names and sizes."""
@@ -118,9 +118,12 @@ class Identity:
             return [digest(file) for file in files]
 
         # A task of one file would take longer to hand to a thread than to run.
-        tasks = [self.files[part] for part in slices(len(self.files), FILES_PER_TASK)]
-        with ThreadPoolExecutor() as pool:
-            return list(itertools.chain.from_iterable(pool.map(digest_all, tasks)))
+        tasks, done = [self.files[part] for part in slices(len(self.files), FILES_PER_TASK)], []
+        with ThreadPoolExecutor() as pool, slow_progress("reading the images' contents", len(self.files), " images") as bar:
+            for part in pool.map(digest_all, tasks):
+                done += part
+                bar.update(len(part))
+        return done
 
 
 def identify(filenames: Sequence[str]) -> Identity:
@@ -139,12 +142,14 @@ def identify(filenames: Sequence[str]) -> Identity:
         ``identify(list_images("photographs")).manifest()["num_images"]``
     """
     found = []
-    for filename in filenames:
-        try:
-            facts = os.stat(filename)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{filename!r} is in the list of images, and there is no such file") from None
-        found.append(ImageFile(filename, "", facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+    with slow_progress("looking at the images' sizes", len(filenames), " images") as bar:
+        for filename in filenames:
+            try:
+                facts = os.stat(filename)
+            except FileNotFoundError:
+                raise FileNotFoundError(f"{filename!r} is in the list of images, and there is no such file") from None
+            found.append(ImageFile(filename, "", facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+            bar.update()
     return _add_names(found)
 
 

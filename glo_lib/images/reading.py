@@ -3,67 +3,50 @@
 All files are read before training starts, so that a damaged file does not stop a run after an hour.
 """
 
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-MAX_PIXELS = 64_000_000  # 192 MB once decoded; a larger image is probably a mistake or an attack
-JPEG_SOI, JPEG_SOS = b"\xff\xd8", b"\xff\xda"  # markers: start of image, start of scan
-JPEG_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; their segment declares height and width
-HEADER_BYTES = 4096  # in most JPEG files the scan starts within these
+from glo_lib.images.formats import FORMATS, describe_non_image
+from glo_lib.images.metadata import orientation_of, read_jpeg_header, turn_upright, without_metadata
+
+MAX_MEGAPIXELS = 64.0  # 192 MB once decoded; a larger image is probably a mistake or an attack
 MAX_NAMED = 10  # files that an error message names
 # Pillow warns about unusual files that it reads correctly. The filter is global because changing filters is not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+Image.MAX_IMAGE_PIXELS = None  # the limit below takes its place, and can be raised; Pillow's is global too
 
 
-def is_plain_jpeg(filename: str) -> bool:
-    """Return whether a file is a JPEG file that TensorFlow decodes correctly: without EXIF data, which may rotate it, and not too large.
+class StoredImage(NamedTuple):
+    """An image as it is stored in a file.
 
-    Args:
-        filename: any file; false if it cannot be opened.
+    Attributes:
+        pixels: (height, width, 3) uint8, at the fraction 1/``scale`` of the full size.
+        orientation: EXIF's number; `glo_lib.images.metadata.turn_upright` applies it.
+        size: full height and width.
+        scale: 1, or for a JPEG file also 2, 4 or 8.
     """
-    try:
-        with open(filename, "rb", buffering=0) as file:
-            plain = _header_is_plain(file.read(HEADER_BYTES))
-            if plain is None:  # long segments, for instance a colour profile, come before the scan
-                file.seek(0)
-                plain = _header_is_plain(file.readall())
-        return bool(plain)
-    except OSError:
-        return False
+
+    pixels: np.ndarray
+    orientation: int
+    size: tuple[int, int]
+    scale: int = 1
 
 
-def _header_is_plain(contents: bytes) -> bool | None:
-    """Return whether all segments before the scan are of the usual kinds; None if the contents end before the scan."""
-    if contents[:2] != JPEG_SOI:
-        return False
-    position = 2
-    while position + 9 <= len(contents):
-        if contents[position : position + 2] == JPEG_SOS:
-            return True
-        length = int.from_bytes(contents[position + 2 : position + 4], "big")  # of the segment without its marker
-        if contents[position] != 255 or length < 2 or contents[position + 4 : position + 8] == b"Exif":
-            return False  # Pillow reads unusual files, or describes what is wrong with them
-        if contents[position + 1] in JPEG_SOF:
-            height, width = (int.from_bytes(contents[position + at : position + at + 2], "big") for at in (5, 7))
-            if height * width > MAX_PIXELS:
-                return False
-        position += 2 + length
-    return None
-
-
-def read_image(filename: str) -> np.ndarray:
+def read_image(filename: str, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Read an image file of any kind as RGB.
 
-    Grey, palette, CMYK, 16-bit and floating-point images are converted, transparent images are put on a white background, and images with
-    EXIF data are rotated as these say.
+    Grey, palette, CMYK, 16-bit and floating-point images are converted, transparent images are put on a white background, and images are
+    turned upright as their EXIF or XMP data say. Other metadata, and metadata that cannot be read, are ignored.
 
     Args:
-        filename: image file in a format that Pillow reads; of an animation the first frame is read.
+        filename: image file in one of the formats of `glo_lib.images.formats`; of an animation the first frame is read.
+        max_megapixels: largest size to be read, in millions of pixels.
 
     Returns:
         (height, width, 3) uint8.
@@ -74,15 +57,66 @@ def read_image(filename: str) -> np.ndarray:
     Example:
         ``height, width, _ = read_image("photograph.png").shape``
     """
+    stored = read_stored(filename, max_megapixels)
+    return turn_upright(stored.pixels, stored.orientation)
+
+
+def read_stored(
+    filename: str, max_megapixels: float = MAX_MEGAPIXELS, jpeg_scale: Callable[[int, int], int] = lambda height, width: 1
+) -> StoredImage:
+    """Read an image file of any kind as RGB, as it is stored.
+
+    Args:
+        filename: see `read_image`.
+        max_megapixels: see `read_image`.
+        jpeg_scale: function of height and width that returns 1, 2, 4 or 8: a JPEG file is decoded at this fraction of its size.
+
+    Returns:
+        `StoredImage`.
+
+    Raises:
+        ValueError: see `read_image`.
+    """
     try:
-        with Image.open(filename) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels, above the limit of {MAX_PIXELS:,}")
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+        return _read(filename, filename, max_megapixels, jpeg_scale)
     except UnidentifiedImageError:
-        raise ValueError(f"{filename!r}: {_describe_non_image(filename)}") from None
+        reason = describe_non_image(filename)
     except Exception as error:  # Pillow raises almost any exception for damaged files
-        raise ValueError(f"{filename!r}: {error}") from None
+        reason = str(error) or type(error).__name__
+    try:
+        return _read(filename, io.BytesIO(without_metadata(filename)), max_megapixels, jpeg_scale)
+    except Exception:  # not a PNG file, or its pixels are damaged
+        raise ValueError(f"{filename!r}: {reason}") from None
+
+
+def _read(filename: str, source: str | BinaryIO, max_megapixels: float, jpeg_scale: Callable[[int, int], int]) -> StoredImage:
+    with Image.open(source, formats=FORMATS) as image:
+        if image.width * image.height > max_megapixels * 1e6:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels, above the limit of {max_megapixels:g} megapixels; -p max_megapixels raises it"
+            )
+        if image.format in ("JPEG", "MPO"):
+            return _read_jpeg(filename, image, jpeg_scale)
+        if image.format == "TIFF":
+            return _read_tiff(image)
+        pixels = np.asarray(_as_rgb(image))
+        return StoredImage(pixels, orientation_of(image), pixels.shape[:2])
+
+
+def _read_jpeg(filename: str, image: Image.Image, jpeg_scale: Callable[[int, int], int]) -> StoredImage:
+    header, size = read_jpeg_header(filename), (image.height, image.width)
+    scale = jpeg_scale(*size)
+    image.draft(None, (image.width // scale, image.height // scale))
+    return StoredImage(np.asarray(_as_rgb(image)), header.orientation if header else orientation_of(image), size, scale)
+
+
+def _read_tiff(image: Image.Image) -> StoredImage:
+    """Read a TIFF file without the step in which Pillow reads all EXIF data, which may be damaged, and turns the image itself."""
+    orientation = orientation_of(image)
+    image.load_end = lambda: None
+    image.load()
+    pixels = np.asarray(_as_rgb(image.copy()))  # the copy has the size as stored
+    return StoredImage(pixels, orientation, pixels.shape[:2])
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -95,16 +129,6 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-def _describe_non_image(filename: str) -> str:
-    """Describe a file that Pillow does not recognise as an image."""
-    start = first_bytes(Path(filename))
-    if not start:
-        return "the file is empty"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "this is an HTML page, not an image; the download probably failed"
-    return f"not an image that can be read; it begins with {start!r}"
 
 
 def unreadable(filenames: Sequence[str]) -> list[str]:
@@ -133,9 +157,3 @@ def refuse(problems: Sequence[str]) -> None:
     listed = "\n  ".join(problems[:MAX_NAMED])
     more = f"\n  ... and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
     raise ValueError(f"{len(problems)} image file(s) cannot be read; remove or replace them:\n  {listed}{more}")
-
-
-def first_bytes(path: Path) -> bytes:
-    """Return the first 24 bytes of a file, for error messages."""
-    with open(path, "rb") as file:
-        return file.read(24)

@@ -5,7 +5,6 @@
 
 import json
 import os
-import sys
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,14 @@ from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from glo_lib.images.decode import decode_files
 from glo_lib.images.identity import Identity, identify
-from glo_lib.images.reading import refuse
+from glo_lib.images.reading import MAX_MEGAPIXELS, refuse
 from glo_lib.system import locks
-from glo_lib.system.cache import cache_root
+from glo_lib.system.cache import cache_root, make_cache_folder
+from glo_lib.system.progress import slow_progress
 
-MIN_IMAGES_FOR_PROGRESS_BAR = 10_000  # fewer images are decoded within seconds
 CHECKSUM_BYTES = 2**20  # size of a block with a checksum of its own
 CHECKED_BLOCKS = 1024  # opening a cache checks all blocks, or, above 1 GiB, about that many at regular distances
 UNFINISHED = "decoding-"  # name prefix of files that are still being written
@@ -67,21 +65,27 @@ class DecodedImages(NamedTuple):
 
 
 def decode_images(
-    filenames: Sequence[str] | Identity, image_size: int, tight_crop: bool = False, progress: bool = False, on_bad_image: str = "error"
+    filenames: Sequence[str] | Identity,
+    image_size: int,
+    tight_crop: bool = False,
+    progress: bool = False,
+    on_bad_image: str = "error",
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> DecodedImages:
     """Decode, crop and resize every image file, or return the cache of an earlier call.
 
-    TensorFlow decodes plain JPEG files on all cores; Pillow reads all other images (PNG, 16-bit, rotated by EXIF data, ...). The name of
-    the cache depends on the paths, sizes and times of the files and on the geometry. A cache is written under a temporary name and renamed
-    when it is complete. Its checksums are checked when it is opened, and a damaged cache is built again.
+    `glo_lib.images.decode.decode_files` says how. The name of the cache depends on the paths, sizes and times of the files, on the
+    geometry, and on the largest size that is read. A cache is written under a temporary name and renamed when it is complete. Its checksums
+    are checked when it is opened, and a damaged cache is built again.
 
     Args:
         filenames: image files, or the result of `glo_lib.images.identity.identify`; the position in this list is the index.
         image_size: pixels a side.
         tight_crop: see `glo_lib.inputs.preprocess_inputs`.
-        progress: show a progress bar if there are many images.
+        progress: show a progress bar if decoding takes longer than a second.
         on_bad_image: "error" raises an error if there are files that cannot be read; "skip" leaves them out, and the index is then the
             position among the remaining files.
+        max_megapixels: largest image to be read, in millions of pixels; a larger one counts as one that cannot be read.
 
     Returns:
         `DecodedImages`.
@@ -89,14 +93,15 @@ def decode_images(
     Raises:
         ValueError: there are files that cannot be read, or none can be read; the message counts them and names the first ten.
         FileNotFoundError: a file does not exist.
+        PermissionError: the cache cannot be written.
 
     Example:
         ``decode_images(list_images("photographs"), image_size=64).array()[0]``
     """
     files = filenames if isinstance(filenames, Identity) else identify(filenames)
-    path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop)}.uint8"
+    path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop, max_megapixels)}.uint8"
     wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames)
-    decoded = _read_cache(wanted) or _build_cache(wanted, tight_crop, progress, on_bad_image)
+    decoded = _read_cache(wanted) or _build_cache(wanted, (tight_crop, max_megapixels), progress, on_bad_image)
     _check_skipped(decoded, on_bad_image)
     return decoded
 
@@ -133,20 +138,19 @@ def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
     return decoded if len(checksums) == -(-decoded.num_bytes // CHECKSUM_BYTES) else None
 
 
-def _build_cache(wanted: DecodedImages, tight_crop: bool, progress: bool, on_bad_image: str) -> DecodedImages:
-    """Decode all files and write the cache."""
-    folder = wanted.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+def _build_cache(wanted: DecodedImages, how: tuple[bool, float], progress: bool, on_bad_image: str) -> DecodedImages:
+    """Decode all files and write the cache; ``how`` holds the last arguments of `decode_files`."""
+    folder = make_cache_folder(wanted.path.parent.name)
     locks.remove_abandoned(folder, UNFINISHED)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=UNFINISHED)
     description = Path(f"{partial}.json")
     try:
         with os.fdopen(handle, "wb") as file, locks.acquire(partial) or locks.Lock(None):
-            decoded = _leave_out(wanted, _write_decoded(file, wanted, tight_crop, progress))
+            decoded = _leave_out(wanted, _write_decoded(file, wanted, how, progress))
             _check_skipped(decoded, on_bad_image)
             file.flush()
             # The checksums in the description reveal it if only one of the two files is renamed.
-            description.write_text(json.dumps(_description(decoded, wanted, _checksums(partial))))
+            description.write_text(json.dumps(_description(decoded, wanted, _checksums(partial, progress))))
             os.replace(partial, decoded.path)
             os.replace(description, decoded.path.with_suffix(".json"))
     finally:
@@ -161,18 +165,20 @@ def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[
     return {"key": decoded.path.stem, "shape": decoded.shape, "crc32": checksums, "skipped": reasons}
 
 
-def _checksums(filename: str) -> list[int]:
-    with open(filename, "rb") as file:
-        return [zlib.crc32(block) for block in iter(lambda: file.read(CHECKSUM_BYTES), b"")]
+def _checksums(filename: str, progress: bool) -> list[int]:
+    with open(filename, "rb") as file, slow_progress("checksums", unit="B", unit_scale=True, shown=progress) as bar:
+        checksums = []
+        for block in iter(lambda: file.read(CHECKSUM_BYTES), b""):
+            checksums.append(zlib.crc32(block))
+            bar.update(len(block))
+        return checksums
 
 
-def _write_decoded(file: BinaryIO, wanted: DecodedImages, tight_crop: bool, progress: bool) -> dict[int, str]:
+def _write_decoded(file: BinaryIO, wanted: DecodedImages, how: tuple[bool, float], progress: bool) -> dict[int, str]:
     """Write all images that can be read; return the reasons for the others, by position."""
-    reasons, total = {}, len(wanted.filenames)
-    with tqdm(
-        total=total, desc="decoding", unit=" images", disable=not progress or total < MIN_IMAGES_FOR_PROGRESS_BAR, file=sys.stdout
-    ) as bar:
-        for first, part in decode_files(wanted.filenames, wanted.image_size, tight_crop):
+    reasons = {}
+    with slow_progress("decoding", len(wanted.filenames), " images", shown=progress) as bar:
+        for first, part in decode_files(wanted.filenames, wanted.image_size, *how):
             if isinstance(part, str):
                 reasons[first] = part
             else:

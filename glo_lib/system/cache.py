@@ -1,10 +1,13 @@
 """The folder in which the library stores what it can create again: drawn faces, decoded images, unpacked archives and trained models."""
 
+import errno
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 CACHE_VARIABLE = "GLO_CACHE_DIR"
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_root() -> Path:
@@ -23,6 +26,36 @@ def cache_root() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "glo_lib"
+
+
+def make_cache_folder(name: str = "") -> Path:
+    """Create a folder in the cache, unless it exists, and make sure that files can be written to it.
+
+    Args:
+        name: of the folder below `cache_root`; default: `cache_root` itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PermissionError: it cannot be created or written; the message names ``GLO_CACHE_DIR``.
+        OSError: the disk is full.
+
+    Example:
+        ``make_cache_folder("images")``
+    """
+    folder = cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # an existing folder, too, can belong to someone else or be on a read-only disk
+            return folder
+    except OSError as error:
+        if error.errno in DISK_FULL_ERRNOS:
+            raise
+        raise PermissionError(
+            f"the cache folder {str(folder)!r} cannot be written ({error.strerror}); "
+            f"set the environment variable {CACHE_VARIABLE} to a folder that can, for instance {CACHE_VARIABLE}=/tmp/glo"
+        ) from None
 
 
 def shown(path: Path) -> str:

@@ -2,9 +2,15 @@
 
 import io
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+SILENT_SECONDS = 1.0  # a computation that takes longer shows its progress, and then at least this often
 
 
 class _NotebookBar(tqdm):
@@ -41,3 +47,43 @@ def progress_bar(**settings: Any) -> tqdm:
         ``with progress_bar(total=100) as bar: bar.update()``
     """
     return _NotebookBar(**settings) if in_notebook() else tqdm(file=sys.stdout, **settings)
+
+
+@contextmanager
+def slow_progress(description: str, total: float | None = None, unit: str = "", shown: bool = True, **settings: Any) -> Iterator[tqdm]:
+    """Show the progress of a computation if it takes longer than a second, whatever its size: on a slow disk ten files can take minutes.
+
+    From then on the line is written anew every second, even if the computation does not report any progress meanwhile.
+
+    Args:
+        description: what is done, at the start of the line.
+        total: number of units, if it is known.
+        unit: name of a unit, with a blank in front.
+        shown: false shows nothing.
+        settings: further arguments of ``tqdm.tqdm``.
+
+    Yields:
+        A tqdm bar, whose method ``update`` counts units.
+
+    Example:
+        ``with slow_progress("decoding", total=100, unit=" images") as bar: bar.update()``
+    """
+    if not shown:
+        with tqdm(disable=True) as bar:
+            yield bar
+        return
+    ended = threading.Event()
+    with progress_bar(desc=description, total=total, unit=unit, delay=SILENT_SECONDS, **settings) as bar:
+        writer = threading.Thread(target=_write_every_second, args=(bar, ended), daemon=True)
+        writer.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            writer.join()
+
+
+def _write_every_second(bar: tqdm, ended: threading.Event) -> None:
+    while not ended.wait(SILENT_SECONDS):
+        bar.last_print_t = time.time()  # so that the bar knows that it was shown, and ends its line when it is closed
+        bar.refresh()

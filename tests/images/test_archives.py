@@ -64,10 +64,8 @@ def overwrite(archive: bytes, position: int, value: bytes) -> bytes:
 
 
 DAMAGED_ARCHIVES = {
-    "HTML page": b"<!DOCTYPE html><html>Quota exceeded</html>",
     "other contents": archive_bytes({"ü.jpg": b"was good once"}).replace(b"was good once", b"is bad by now"),
     "compressed data": overwrite(GOOD, DATA, b"\xff" * 20),
-    "unknown compression": overwrite(GOOD, ENTRY + 10, b"\x63"),
     "data that bzip2 cannot decode": overwrite(GOOD, ENTRY + 10, b"\x0c"),
     "data that LZMA cannot decode": overwrite(GOOD, ENTRY + 10, b"\x0e"),
     "unknown version": overwrite(GOOD, ENTRY + 6, b"\xff"),
@@ -87,6 +85,36 @@ def test_a_damaged_archive_is_refused_by_name_and_leaves_nothing_behind(tmp_path
     assert not list(cache.glob("archives/*"))
 
 
+OTHER_FILES = {
+    "an HTML page": (b"<!DOCTYPE html><html>Quota exceeded</html>", "the download probably failed"),
+    "a 7z archive": (b"7z\xbc\xaf\x27\x1c" + bytes(60), r"only zip archives are unpacked here; unpack it \(7z x\) and give the folder"),
+    "a RAR archive": (b"Rar!\x1a\x07\x01\x00" + bytes(60), "only zip archives are unpacked here; unpack it"),
+    "a gzip archive": (b"\x1f\x8b\x08" + bytes(60), "only zip archives are unpacked here; unpack it"),
+    "a JPEG image": (b"\xff\xd8\xff\xe0" + bytes(60), "give the folder that holds it"),
+    "a text": (b"a.jpg\nb.jpg\n", "read it"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_a_file_that_is_no_zip_archive_is_called_what_it_is(tmp_path, cache, kind):
+    contents, advice = OTHER_FILES[kind]
+    with pytest.raises(ValueError, match=rf"photos\.zip is {kind}, .*{advice}"):
+        list_images(write_file(tmp_path / "photos.zip", contents))
+    assert not cache.exists()
+
+
+def test_an_archive_of_an_archive_is_pointed_out(tmp_path):
+    archive = write_archive(tmp_path / "photos.zip", {"inner.zip": archive_bytes({"a.jpg": b"1"}), "notes.txt": b"2"})
+    with pytest.raises(FileNotFoundError, match=r"photos\.zip' holds no image; .*; passed over: 1 \.txt, 1 \.zip \(unpack it\)"):
+        list_images(archive)
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("GLO_CACHE_DIR", write_file(tmp_path / "file"))
+    with pytest.raises(PermissionError, match=r"cannot be written.*GLO_CACHE_DIR"):
+        unpack_zip(write_archive(tmp_path / "photos.zip", {"a.jpg": b"1"}))
+
+
 LINK = zipfile.ZipInfo("bad.jpg")
 LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
 OUTSIDE = ["../bad.jpg", "b/../../bad.jpg", "/bad.jpg", "\\bad.jpg", "..\\bad.jpg", "C:bad.jpg"]
@@ -94,6 +122,10 @@ UNSAFE_ARCHIVES = {
     **{name: (archive_bytes({"good.jpg": b"1", name: b"2"}), "outside its folder; nothing was unpacked") for name in OUTSIDE},
     "link": (archive_bytes({"good.jpg": b"1", LINK: b"/etc/passwd"}), r"holds the link 'bad\.jpg'"),
     "encrypted": (overwrite(GOOD, ENTRY + 8, b"\x01"), r"holds the encrypted member"),
+    **{
+        f"compressed by {how}": (overwrite(GOOD, ENTRY + 10, bytes([method])), rf"is compressed by {how}.*; .*unpack it yourself \(7z x")
+        for method, how in {9: "Deflate64", 93: "Zstandard", 99: "method 99"}.items()
+    },
     "zip bomb": (
         archive_bytes({"good.jpg": b"1", "bad.jpg": bytes(10**6)}, zipfile.ZIP_DEFLATED),
         r"holds 'bad\.jpg', which unpacks from [\d,]+ to 1,000,000 bytes",
@@ -111,9 +143,9 @@ def test_an_unsafe_archive_is_refused_before_anything_is_written(tmp_path, cache
 
 def test_unusual_but_harmless_members_are_unpacked(tmp_path):
     # Compressed sizes below 1024 bytes count as 1024, so a short text of one repeated letter is not a zip bomb.
-    members = {"a..b/..c.jpg..jpg": b"1", "./d.jpg": b"2", "e.jpg": bytes(200 * 1024)}
+    members = {"a..b/..c.jpg..jpg": b"1", "./d.jpg": b"2", "e.jpg": bytes(200 * 1024), "12:30:05.jpg": b"3", "b/C:x.jpg": b"4"}
     archive = write_archive(tmp_path / "photos.zip", members, zipfile.ZIP_DEFLATED)
-    assert files_in(unpack_zip(archive)) == ["a..b/..c.jpg..jpg", "d.jpg", "e.jpg"]
+    assert files_in(unpack_zip(archive)) == ["12:30:05.jpg", "a..b/..c.jpg..jpg", "b/C:x.jpg", "d.jpg", "e.jpg"]
 
 
 def test_the_total_size_of_all_members_is_limited(monkeypatch, tmp_path, cache):

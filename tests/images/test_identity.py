@@ -21,7 +21,7 @@ def test_the_file_system_is_only_asked_once(tmp_path, monkeypatch):
     found = identify(write_files(tmp_path, {"b/c.jpg": b"two", "a.jpg": b"1"}))
     monkeypatch.delattr(os, "stat")
     known = found.digests()
-    assert found.digests(known) == known and found.manifest() and found.cache_key(64, False)
+    assert found.digests(known) == known and found.manifest() and found.cache_key(64, False, 64)
     assert found.without(found.filenames[:1]).manifest()["num_images"] == 1
 
 
@@ -51,7 +51,9 @@ def test_a_file_is_identified_by_its_path_its_name_below_the_common_folder_its_s
     assert identify(paths) == Identity(tuple(expected))
     monkeypatch.chdir(tmp_path)
     assert identify(names) == Identity(tuple(file._replace(path=name) for file, name in zip(expected, names, strict=True)))
-    assert identify(names).filenames == tuple(names) and identify(names).cache_key(64, False) == identify(paths).cache_key(64, False)
+    assert identify(names).filenames == tuple(names) and identify(names).cache_key(64, False, 64) == identify(paths).cache_key(
+        64, False, 64
+    )
 
 
 UNUSUAL = os.fsdecode("größe\t".encode() + b"\xff.jpg")
@@ -62,10 +64,13 @@ def test_known_values_of_key_manifest_and_digest(tmp_path, monkeypatch):
     found = Identity(
         (ImageFile("/data/a.jpg", "a.jpg", 10, 1_700_000_000_000_000_001, 5), ImageFile(f"/data/{UNUSUAL}", UNUSUAL, 20, 3, 4))
     )
-    assert found.cache_key(64, False) == "0b4941958ca50823"
-    assert found.cache_key(64, True) == found.cache_key(64, 1) == "412b22ee13866095" and found.cache_key(128, False) == "ea83ebca9f27d504"
+    assert found.cache_key(64, False, 64) == "0a0974d67d75536b"
+    assert (
+        found.cache_key(64, True, 64) == found.cache_key(64, 1, 64) == "b5a1c944f0d6af98"
+        and found.cache_key(128, False, 64) == "7263ce6fb44c7e9a"
+    )
     assert json.loads(json.dumps(found.manifest())) == {"num_images": 2, "digest": "587b3a552471c7b3"}
-    assert Identity(()).cache_key(64, False) == "6713fbae7cf0f38a" and Identity(()).digests() == []
+    assert Identity(()).cache_key(64, False, 64) == "8300027bc32ee520" and Identity(()).digests() == []
     monkeypatch.setattr(identity, "FILES_PER_TASK", 1)
     found = identify(write_files(tmp_path, {"a.jpg": bytes(10), UNUSUAL: bytes(20)}))
     times = [f"{file.mtime_ns}-{file.ctime_ns}" for file in found.files]

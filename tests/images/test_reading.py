@@ -1,7 +1,6 @@
-"""Image files from outside: which are left to TensorFlow, how the others are read, and how unreadable ones are refused."""
+"""Image files from outside: how they are read, whatever their metadata, and how unreadable ones are refused."""
 
 import io
-import struct
 import warnings
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from glo_lib.images import reading
-from glo_lib.images.reading import is_plain_jpeg, read_image, refuse, unreadable
+from glo_lib.images.reading import read_image, read_stored, refuse, unreadable
 from tests.make_files import write_file
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
@@ -95,18 +94,27 @@ def assert_refused(filename: str, reason: str) -> None:
         (b"\x89PMG\r\n\x1a\n" + bytes(40), r"not an image that can be read; it begins with b'\\x89PMG"),
         (b"<!DOCTYPE html><html><body>Quota exceeded</body></html>", "this is an HTML page, not an image"),
         (b"\n  <HTML><head></head></HTML>", "this is an HTML page, not an image"),
-        (b"DDS " + struct.pack("<31I", 124, 0x1007, 4, 4, *[0] * 14, 32, 0x2000, *[0] * 11), "Unknown pixel format"),  # NotImplementedError
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "this is a PostScript drawing, not an image"),  # would start Ghostscript
     ],
 )
 def test_a_file_that_is_not_an_image_is_refused_with_the_reason(tmp_path, contents, reason):
     assert_refused(write_file(tmp_path / "two words\n.png", contents), reason)
 
 
-def test_an_image_above_the_limit_is_refused_by_its_header(monkeypatch, tmp_path):
-    monkeypatch.setattr(reading, "MAX_PIXELS", NOISE.shape[0] * NOISE.shape[1])
-    read_back(tmp_path, encoded(NOISE, "PNG"))
-    header = encoded(np.zeros((25, 20, 3), np.uint8), "PNG")[:45]  # there are no pixels to decode
-    assert_refused(write_file(tmp_path / "b.png", header), "20x25 pixels, above the limit of 480")
+def test_an_image_above_the_limit_is_refused_by_its_header(tmp_path):
+    header = encoded(Image.new("1", (8001, 8000)), "PNG")[:45]  # there are no pixels to decode
+    assert_refused(
+        write_file(tmp_path / "b.png", header), "8001x8000 pixels, above the limit of 64 megapixels; -p max_megapixels raises it"
+    )
+
+
+@pytest.mark.parametrize("size", [(20, 24), (13379, 13379)])  # Pillow's own limit would be 179 megapixels
+def test_the_limit_can_be_changed(tmp_path, size):
+    filename = write_file(tmp_path / "a.png", encoded(Image.new("1", size), "PNG"))
+    num_pixels = size[0] * size[1]
+    assert read_stored(filename, num_pixels / 1e6).size == size[::-1]
+    with pytest.raises(ValueError, match="above the limit"):
+        read_stored(filename, (num_pixels - 1) / 1e6)
 
 
 WHOLE_FILES = {
@@ -132,24 +140,6 @@ def test_a_truncated_file_is_refused_unless_all_its_pixels_are_there(tmp_path, k
             np.testing.assert_array_equal(read, expected)
 
 
-def test_a_jpeg_that_declares_a_huge_size_is_not_left_to_tensorflow(tmp_path):
-    contents = bytearray(encoded(NOISE, "JPEG"))
-    start = contents.index(b"\xff\xc0")
-    for height, width, plain in [(8000, 8000, True), (8000, 8001, False)]:
-        contents[start + 5 : start + 9] = struct.pack(">HH", height, width)
-        assert is_plain_jpeg(write_file(tmp_path / "a.jpg", bytes(contents))) == plain
-
-
-def test_only_a_jpeg_without_exif_data_is_plain(tmp_path):
-    rotated = encoded(NOISE, "JPEG", exif=exif(6))
-    comment = b"\xff\xfe" + struct.pack(">H", 5002) + b"x" * 5000
-    assert is_plain_jpeg(write_file(tmp_path / "a.png", encoded(NOISE, "JPEG")))  # the contents decide, not the name
-    others = {"exif": rotated, "exif after a long comment": rotated[:2] + comment + rotated[2:], "png": encoded(NOISE, "PNG"), "empty": b""}
-    for name, contents in others.items():
-        assert not is_plain_jpeg(write_file(tmp_path / f"{name}.jpg", contents)), name
-    assert not is_plain_jpeg(str(tmp_path / "missing.jpg")) and not is_plain_jpeg(str(tmp_path))
-
-
 def test_all_unreadable_files_are_listed_in_order(tmp_path):
     good, empty = write_file(tmp_path / "good.png", encoded(NOISE, "PNG")), write_file(tmp_path / "empty.jpg", b"")
     missing, folder = str(tmp_path / "missing.jpg"), str(tmp_path)
@@ -161,7 +151,7 @@ def test_all_unreadable_files_are_listed_in_order(tmp_path):
 def test_reading_does_not_touch_the_warning_filters(monkeypatch):
     # The filters are global: threads that change and restore them at the same time can leave them changed.
     seen, filters = [], list(warnings.filters)
-    monkeypatch.setattr(reading.Image, "open", lambda filename: seen.append((warnings.filters, list(warnings.filters))))
+    monkeypatch.setattr(reading.Image, "open", lambda filename, formats: seen.append((warnings.filters, list(warnings.filters))))
     unreadable(["a.jpg"])
     assert seen[0][0] is warnings.filters and seen[0][1] == filters
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from glo_lib.graph.backend import tf
-from glo_lib.images import decode, store
+from glo_lib.images import store
 from glo_lib.images.identity import identify
 from glo_lib.images.reading import read_image
 from glo_lib.images.store import DecodedImages, StoredImages, decode_images
@@ -44,7 +44,7 @@ def test_decoding_equals_the_route_through_preprocess_inputs(tmp_path, size, tig
             by_pillow = tf.constant(read_image(filename))
             routes = [preprocess_inputs({"image": whole}, tight_crop, size)["image"] for whole in (by_tensorflow, by_pillow)]
             by_tensorflow, by_pillow = ((result + 1) * 127.5 for result in session.run(routes))
-            assert np.abs(image - (by_pillow if "rotated" in filename else by_tensorflow)).max() <= 1
+            assert np.abs(image - (np.rot90(by_tensorflow, -1) if "rotated" in filename else by_tensorflow)).max() <= 1
             # Pillow's JPEG decoder rounds differently; on average the difference stays below one per cent of 255.
             assert np.abs(image - by_pillow).mean() < 2.55
 
@@ -72,7 +72,7 @@ def decoder(monkeypatch) -> dict[str, Callable]:
     """A simple decoder, so that only the cache is tested; its hook "before" is called before each file."""
     hooks = {"before": lambda filename: None}
 
-    def decode_files(filenames, image_size, tight_crop):
+    def decode_files(filenames, image_size, tight_crop, max_megapixels):
         for position, filename in enumerate(filenames):
             hooks["before"](filename)
             yield position, np.asarray(Image.open(filename).resize((image_size, image_size)))[np.newaxis]
@@ -106,8 +106,8 @@ def test_a_second_call_does_not_decode_again(monkeypatch, tmp_path, files, decod
 
 def test_every_geometry_and_every_list_of_files_has_a_cache_of_its_own(files, cache, decoder):
     calls = [(files, 8), (files, 16), (files, 8, True), (files[::-1], 8), (files[:5], 8)]
-    assert len({decode_images(*call).path for call in calls}) == len(calls)
-    assert len(os.listdir(cache / "images")) == 2 * len(calls)
+    paths = {decode_images(*call).path for call in calls} | {decode_images(files, 8, max_megapixels=1).path}
+    assert len(paths) == len(calls) + 1 and len(os.listdir(cache / "images")) == 2 * len(paths)
     assert indices_in(decode_images(files[::-1], 8).array()) == [5, 4, 3, 2, 1, 0]
 
 
@@ -226,12 +226,6 @@ def test_all_bad_files_are_named_at_once_and_nothing_is_cached(tmp_path, files, 
     with pytest.raises(ValueError, match=r"^5 image file\(s\) cannot be read"):
         decode_images(bad, 8, on_bad_image="skip")  # no image would be left
     assert os.listdir(cache / "images") == []
-
-
-def test_a_file_that_only_tensorflow_cannot_read_is_named_with_tensorflows_reason(monkeypatch, tmp_path, files, truncated_jpeg):
-    monkeypatch.setattr(decode, "unreadable", lambda filenames: [])
-    with pytest.raises(ValueError, match=r"^1 image file.*\n  '.*bad\.jpg': [^\n]*JPEG[^\n]*$"):
-        decode_images([*files, write_file(tmp_path / "bad.jpg", truncated_jpeg)], 8)
 
 
 def test_bad_files_can_be_skipped_and_the_index_counts_the_others(monkeypatch, tmp_path, files):
