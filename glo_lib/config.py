@@ -27,6 +27,7 @@ MODELS = ("glo", "vae")
 CHANGEABLE_ON_RESUME = frozenset(
     {
         *("run_dir", "data_dir", "held_out_by", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
+        "max_megapixels",
         *("gpu_code_megabytes", "precision", "change_precision"),  # the precision of a run: glo_lib.runs.folder.record_hardware
     }
 )
@@ -134,6 +135,7 @@ class TrainConfig:
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
     checkpoint_seconds: int = _setting(600, "seconds between two checkpoints", least=1)
     on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
+    max_megapixels: float = _setting(64.0, "largest image that is read, in millions of pixels; a larger one cannot be read", above=0)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

@@ -86,8 +86,11 @@ def image_sets(config: TrainConfig, split: Split, seed: int = 0) -> ImageSets:
         split: from `glo_lib.images.split.find_split`. At most 2,000 held-out images are used.
         seed: seed of the classifier.
     """
-    training = decode_images(split.training, config.image_size, config.tight_crop).array()
-    held_out = decode_images(split.held_out, config.image_size, config.tight_crop).array()[:MAX_HELD_OUT]
+    training, held_out = (
+        decode_images(part, config.image_size, config.tight_crop, max_megapixels=config.max_megapixels).array()
+        for part in (split.training, split.held_out)
+    )
+    held_out = held_out[:MAX_HELD_OUT]
     rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
     pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))
     classifier = _fit_classifier(training, split.training, seed)

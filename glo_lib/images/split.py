@@ -15,7 +15,7 @@ import numpy as np
 from glo_lib import faces
 from glo_lib.config import SPLITS, TrainConfig
 from glo_lib.images.celeba import PARTITION, TRAINING, Search, find_list, look_up, read_partition
-from glo_lib.images.files import list_images
+from glo_lib.images.files import survey_images
 from glo_lib.images.people import find_people, hold_out_people
 from glo_lib.system.cache import shown
 
@@ -29,11 +29,13 @@ class Split(NamedTuple):
         training: files of the training images.
         held_out: files of the held-out images.
         how: one line that says how the split was made; empty if no image is held out.
+        found: a line or a few that say which images were found, and what was passed over (`glo_lib.images.files.Listing.describe`).
     """
 
     training: list[str]
     held_out: list[str]
     how: str = ""
+    found: str = ""
 
 
 class ImpossibleSplit(ValueError):
@@ -54,11 +56,11 @@ def find_images(config: TrainConfig, announce: bool = False) -> list[str]:
 
     Args:
         config: the settings.
-        announce: print how the images of ``data_dir`` were split, if some are held out.
+        announce: print which images were found in ``data_dir``, and, if some are held out, how they were split.
     """
     split = find_split(config)
-    if announce and config.data_dir and split.how:
-        print(split.how, flush=True)
+    if announce and config.data_dir:
+        print(*filter(None, (split.found, split.how)), sep="\n", flush=True)
     return split.training
 
 
@@ -124,13 +126,14 @@ def split_images(data_dir: str | Path, held_out: float, num_samples: int = 0, se
         raise ValueError(f"by is {by!r}; allowed are {', '.join(SPLITS)}")
     if num_samples < 0:
         raise ValueError(f"num_samples is {num_samples}; give the number of images to use, or 0 for all of them")
-    filenames = list_images(data_dir)
+    listing = survey_images(data_dir)
+    filenames, found = list(listing.filenames), listing.describe()
     if num_samples > len(filenames):
         message = f"num_samples is {num_samples}, and {str(data_dir)!r} holds {len(filenames)} images; give at most that, or 0"
         training = math.floor((1 - held_out) * len(filenames))
         raise ImpossibleSplit(message, training or len(filenames), {"num_samples": 0, **({} if training else _without_holding_out(by))})
     if not held_out:
-        return Split(filenames[:num_samples] if num_samples else filenames, [])
+        return Split(filenames[:num_samples] if num_samples else filenames, [], found=found)
     if len(filenames) == 1 or num_samples == 1:
         raise ImpossibleSplit(f"held_out is {held_out}, and 1 image cannot be divided; give held_out 0", 1, _without_holding_out(by))
     if by == "identity":
@@ -138,7 +141,8 @@ def split_images(data_dir: str | Path, held_out: float, num_samples: int = 0, se
     else:
         split = _split_by_partition_or_seed(filenames, data_dir, held_out, num_samples, seed, by)
     _check_sizes(split, data_dir, held_out, num_samples, by)
-    return split._replace(how=f"{len(split.held_out):,} of {len(split.training) + len(split.held_out):,} images are held out: {split.how}")
+    how = f"{len(split.held_out):,} of {len(split.training) + len(split.held_out):,} images are held out: {split.how}"
+    return split._replace(how=how, found=found)
 
 
 def _split_by_identity(filenames: list[str], data_dir: str | Path, held_out: float, seed: int) -> Split:

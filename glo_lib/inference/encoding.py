@@ -376,7 +376,9 @@ def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfi
     there = [name for name in names if name not in problems]
     if not there:
         raise ValueError("no image can be read:\n  " + "\n  ".join(problems.values()))
-    decoded = decode_images(there, config.image_size, config.tight_crop, progress=True, on_bad_image="skip")
+    decoded = decode_images(
+        there, config.image_size, config.tight_crop, progress=True, on_bad_image="skip", max_megapixels=config.max_megapixels
+    )
     problems |= {name: f"{name!r}: {reason}" for name, reason in decoded.skipped.items()}
     in_order = tuple(problems[name] for name in names if name in problems)
     return UnseenImages(np.array(decoded.array()), decoded.filenames, in_order, _resized(decoded.filenames, config.image_size))

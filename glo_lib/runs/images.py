@@ -41,10 +41,12 @@ def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> 
     files = _select(_all_files(config, data_dir), trained_on) if trained_on else _files_of_an_early_version(run_dir, config, data_dir)
     if (run_dir / "skipped.json").exists() and data_dir is None:
         # Training decoded these files together with those that it skipped. If nothing has changed, its cache can be used.
-        with_skipped = decode_images(find_images(config), config.image_size, config.tight_crop, on_bad_image="skip")
+        with_skipped = decode_images(
+            find_images(config), config.image_size, config.tight_crop, on_bad_image="skip", max_megapixels=config.max_megapixels
+        )
         if with_skipped.filenames == files.filenames:
             return with_skipped
-    return decode_images(files, config.image_size, config.tight_crop, progress=True)
+    return decode_images(files, config.image_size, config.tight_crop, progress=True, max_megapixels=config.max_megapixels)
 
 
 def _all_files(config: TrainConfig, data_dir: str | Path | None) -> list[str]:

@@ -88,7 +88,9 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
     config.check_fits(len(files.files))
     if config.run_dir:
         _refuse_folder_of_images(Path(config.run_dir).expanduser(), files)
-    images = decode_images(files, config.image_size, config.tight_crop, progress=True, on_bad_image=config.on_bad_image)
+    images = decode_images(
+        files, config.image_size, config.tight_crop, progress=True, on_bad_image=config.on_bad_image, max_megapixels=config.max_megapixels
+    )
     config.check_fits(images.num_images)
     files = files.without(images.skipped)
     folder = run_dir_of(config, files.manifest())
