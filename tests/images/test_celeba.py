@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from glo_lib.images.celeba import IDENTITY, PARTITION, find_list, look_up, read_identities, read_partition, read_rows, without_empty_ends
 from glo_lib.images.files import list_images
+from glo_lib.system.cache import cache_root
 from tests.make_files import write_file
 
 NESTED = "img_align_celeba/img_align_celeba"
@@ -66,6 +67,13 @@ def test_the_list_is_found_beside_an_archive_and_in_it(tmp_path, archive, conten
     shutil.make_archive(str((root / archive).with_suffix("")), "zip", packed)
     found = find_list(PARTITION, root / archive, list_images(root / archive)).path
     assert found is not None and found.as_posix().endswith(inner)
+
+
+def test_the_search_in_an_archive_ends_at_its_own_folder(tmp_path):
+    write_file(tmp_path / "packed" / "a" / "1.jpg")
+    shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "packed")
+    *inside, beside = find_list(PARTITION, tmp_path / "archive.zip", list_images(tmp_path / "archive.zip")).folders
+    assert beside == tmp_path and [folder.name for folder in inside[:-1]] == ["a"] and inside[-1].parent == cache_root() / "archives"
 
 
 def test_a_linked_folder_has_the_lists_of_either_place(tmp_path):
@@ -128,6 +136,7 @@ def test_identities_are_numbers_or_names_of_people(tmp_path):
         (b"image_id partition\nimage_id partition\n", "line 2: 'image_id partition' is not"),
         ("a.jpg 0\n".encode("utf-16"), "line 1: the file is in UTF-16; save it as UTF-8"),
         (b"\x00\x01\xff", "line 1"),
+        (b"x" * 200_000 + b",0\n", "line 1: 'x"),  # longer than a cell of a CSV file may be
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, contents, message):

@@ -42,6 +42,8 @@ def test_what_is_missing_is_said(tmp_path):
         ValueError, match=r"no identity_CelebA.txt or .csv in .*'17.jpg' is not a name such as NAME_0001.jpg.*not a folder for each"
     ):
         find_people(tmp_path, filenames)
+    with pytest.raises(ValueError, match=r"'2024_01.jpg' is not a name"):
+        find_people(tmp_path, write_all(tmp_path, ("2024_01.jpg", "2024_02.jpg")))
     write_file(tmp_path / "identity_CelebA.txt", b"17.jpg 3\n")
     with pytest.raises(ValueError, match=r"lists 1 images, and not 'Ann_0001\.jpg'"):
         find_people(tmp_path, filenames)

@@ -88,12 +88,14 @@ def test_whole_people_are_held_out(tmp_path):
         assert split.how.endswith(f"held out: all those of {of}, according to file names such as 'Name_0_0001.jpg'")
 
 
-def test_the_line_about_the_split_is_printed_where_images_were_given(folder, capsys, monkeypatch):
+def test_what_was_found_and_how_it_was_split_is_printed_where_images_were_given(folder, capsys, monkeypatch):
     config = TrainConfig(data_dir=str(folder), held_out=0.1)
     assert find_images(config, announce=True) == find_split(config).training
-    assert capsys.readouterr().out == find_split(config).how + "\n"
-    find_images(config)
+    found, how = f"20 images in {str(folder)!r}: 20 .png", find_split(config).how
+    assert capsys.readouterr().out == f"{found}\n{how}\n" and how.startswith("2 of 20 images are held out")
     find_images(TrainConfig(data_dir=str(folder)), announce=True)
+    assert capsys.readouterr().out == f"{found}\n"
+    find_images(config)
     monkeypatch.setattr(faces, "load_faces", lambda count: folder)
     find_images(TrainConfig(held_out=0.1), announce=True)
     assert capsys.readouterr().out == ""

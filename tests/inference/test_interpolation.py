@@ -41,6 +41,11 @@ def test_opposite_ends_are_joined_by_half_a_circle(seed, num_dims, num_steps):
     np.testing.assert_allclose(cosines, np.cos(np.pi / (num_steps - 1)), atol=1e-5)  # equal angles
 
 
+def test_the_half_circle_turns_towards_the_axis_that_is_most_nearly_perpendicular():
+    for start, middle in (([1, 0], [0, 1]), ([0, 2], [2, 0]), ([3, 0, -4], [0, 5, 0])):
+        np.testing.assert_allclose(interpolate(np.array(start), -np.array(start), 3)[1], middle, atol=1e-12)
+
+
 def test_a_path_between_ends_without_a_circle_goes_as_directly_as_it_can():
     one, zero = np.array([1.0]), np.zeros(2)
     assert interpolate(one, -2 * one, 4).tolist() == [[1], [1], [-2], [-2]]  # the sphere in one dimension has two points
