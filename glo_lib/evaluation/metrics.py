@@ -11,13 +11,14 @@ import numpy as np
 
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import BLOCK_BYTES, flat_blocks, slices, to_floats
+from glo_lib.images.pixels import BLOCK_BYTES, slices, to_floats
 from glo_lib.inference.neighbours import nearest_rows
 
 v1 = tf.compat.v1
 SSIM_WINDOW = 11  # side of the Gaussian window of Wang et al. (2004), in pixels
 LUMA = {1: (1.0,), 3: (0.299, 0.587, 0.114)}  # number of channels -> weights of the channels in the grey value (ITU-R BT.601)
 MAX_DISTANCES = 2**22  # distances held at once, 32 MB
+NUM_COMPONENTS = 128  # of features, for the Fréchet distance
 
 
 class PrecisionRecall(NamedTuple):
@@ -30,6 +31,18 @@ class PrecisionRecall(NamedTuple):
 
     precision: float
     recall: float
+
+
+class KernelDistance(NamedTuple):
+    """A kernel distance of two sets of features.
+
+    Attributes:
+        value: unbiased estimate, which can be negative where both sets come from the same distribution.
+        standard_error: of the value, for other images drawn from the same two distributions.
+    """
+
+    value: float
+    standard_error: float
 
 
 def psnr(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
@@ -172,6 +185,94 @@ def frechet_distance(features: np.ndarray, other_features: np.ndarray) -> float:
     return max(float(distance), 0.0)
 
 
+def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, num_components: int = NUM_COMPONENTS) -> float:
+    """Compute the Fréchet distance of two sets of features in the first principal components of the reference.
+
+    A covariance matrix of more than a thousand features cannot be estimated from a thousand images, and most of the Fréchet distance would
+    be an effect of that. In 128 components it is much smaller. The distance is not the one that is known as FID, which takes all 2,048
+    features of another network.
+
+    Args:
+        features: (n, k).
+        reference: (m, k), features of real images, which determine the components.
+        num_components: number of components, or all that there are if these are fewer: k, or m - 1.
+
+    Returns:
+        The distance, at least 0.
+
+    Raises:
+        ValueError: as for `frechet_distance`.
+
+    Example:
+        ``frechet_distance_in_components(judge.features(samples), judge.features(held_out))``
+    """
+    _check_comparable(2, features=features, reference=reference)
+    mean, covariance = _moments(reference)
+    _, vectors = np.linalg.eigh(covariance)  # in the order of increasing variance
+    axes = vectors[:, -min(num_components, len(reference) - 1) :]
+    return frechet_distance(*(_project(rows, mean, axes) for rows in (features, reference)))
+
+
+def _project(rows: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.concatenate([(block - mean) @ axes for _, block in _numbered_blocks(rows)])
+
+
+def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistance:
+    """Compute the squared maximum mean discrepancy of two sets of features, with the kernel ``(x.y / k + 1)^3``.
+
+    Bińkowski et al. (2018) introduced it; with features of Inception v3 it is known as KID. The estimate is the mean of the kernel over all
+    pairs of different rows of the features, plus that of the reference, minus twice the mean over all pairs of one row each. It is
+    unbiased for sets of any size, unlike the Fréchet distance. The standard error is that of the jackknife, which leaves out one row at a
+    time of either set. On average it is not too small (Efron and Stein, 1981).
+
+    Args:
+        features: (n, k).
+        reference: (m, k).
+
+    Returns:
+        `KernelDistance`. The time grows with (n + m)^2, the memory does not.
+
+    Raises:
+        ValueError: the widths differ, a set has fewer than three rows, or a value is not finite.
+
+    Example:
+        >>> round(kernel_distance(np.array([[0.0], [0.0], [0.0]]), np.array([[1.0], [1.0], [1.0]])).value, 6)
+        7.0
+    """
+    _check_comparable(3, features=features, reference=reference)
+    within = [_kernel_sums(rows, rows) - _kernel(np.square(_norms(rows)), rows.shape[1]) for rows in (features, reference)]
+    across = [_kernel_sums(features, reference), _kernel_sums(reference, features)]
+    n, m = len(features), len(reference)
+    value = within[0].sum() / (n * (n - 1)) + within[1].sum() / (m * (m - 1)) - 2 * across[0].sum() / (n * m)
+    variance = sum(_jackknife_variance(own, others, count) for own, others, count in zip(within, across, (m, n), strict=True))
+    return KernelDistance(float(value), float(np.sqrt(variance)))
+
+
+def _jackknife_variance(within: np.ndarray, across: np.ndarray, num_others: int) -> float:
+    """Return the variance that the rows of one set contribute, from the sums of each row's kernel with its own set and with the other."""
+    n = len(within)
+    left_out = (within.sum() - 2 * within) / ((n - 1) * (n - 2)) - 2 * (across.sum() - across) / ((n - 1) * num_others)
+    return (n - 1) * left_out.var()
+
+
+def _kernel_sums(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the sum of each row's kernel with all others, (n,)."""
+    return np.concatenate(
+        [
+            sum(_kernel(block @ other.T, block.shape[1]).sum(axis=1) for _, other in _numbered_blocks(others))
+            for _, block in _numbered_blocks(rows)
+        ]
+    )
+
+
+def _kernel(products: np.ndarray, num_features: int) -> np.ndarray:
+    return (products / num_features + 1) ** 3
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.linalg.norm(block, axis=1) for _, block in _numbered_blocks(rows)])
+
+
 def precision_recall(features: np.ndarray, samples: np.ndarray, num_neighbours: int = 3) -> PrecisionRecall:
     """Compute the improved precision and recall (Kynkäänniemi et al., 2019, equations 1 and 2).
 
@@ -255,25 +356,34 @@ def _coverage(queries: np.ndarray, centres: np.ndarray, num_neighbours: int) -> 
     for _, rows in _numbered_blocks(queries):
         covered = np.zeros(len(rows), bool)
         for start, others in _numbered_blocks(centres):
-            covered |= (_squared_distances(rows, others) <= radii[start : start + len(others)]).any(axis=1)
+            covered |= _is_covered(rows, others, radii[start : start + len(others)])
         inside.append(covered)
     return float(np.concatenate(inside).mean())
 
 
-def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compute |a - b|^2 = |a|^2 - 2 a.b + |b|^2 (n, m) with a matrix product, in float64 because the terms nearly cancel for neighbours."""
-    product = rows @ others.T
-    return np.maximum(np.square(rows).sum(axis=1)[:, None] - 2 * product + np.square(others).sum(axis=1), 0)
+def _is_covered(rows: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Return which rows (n,) lie in a ball around one of the centres, given the squared radii.
+
+    Squared distances are computed as |a|^2 - 2 a.b + |b|^2, with a matrix product. Where rounding could decide, they are computed again
+    from the differences, as the radii are: copies of a centre lie in its ball even if the radius is 0.
+    """
+    norms, others = np.square(rows).sum(axis=1)[:, None], np.square(centres).sum(axis=1)
+    squared = norms - 2 * rows @ centres.T + others  # (n, m)
+    rounding = (rows.shape[1] + 4) * 2.0**-52 * (norms + others)
+    covered = (squared <= radii - rounding).any(axis=1)
+    uncertain = np.abs(squared - radii) <= rounding
+    for row in np.flatnonzero(uncertain.any(axis=1) & ~covered):
+        near = np.flatnonzero(uncertain[row])
+        covered[row] = (np.square(centres[near] - rows[row]).sum(axis=1) <= radii[near]).any()
+    return covered
 
 
 def _numbered_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the index of the first row and the flattened float64 rows of blocks. Two blocks have at most `MAX_DISTANCES` pairs of rows."""
     entries = max(1, int(np.prod(rows.shape[1:])))
     most = int(np.sqrt(MAX_DISTANCES))
-    first = 0
-    for block in flat_blocks(rows, block_bytes=min(BLOCK_BYTES, 4 * entries * most)):
-        yield first, block.astype(np.float64)
-        first += len(block)
+    for part in slices(len(rows), max(1, min(most, BLOCK_BYTES // (8 * entries)))):
+        yield part.start, to_floats(np.asarray(rows[part]).reshape(part.stop - part.start, entries), np.float64)
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -312,6 +422,6 @@ def _check_comparable(least: int, **sets: np.ndarray) -> None:
         widths = ", ".join(f"{name} (n, {', '.join(map(str, shape))})" for name, shape in shapes.items())
         raise ValueError(f"the sets have the shapes {widths}; rows must be alike, with at least one entry each")
     for name, rows in sets.items():
-        bad = sum(int((~np.isfinite(block)).any(axis=1).sum()) for block in flat_blocks(rows))
+        bad = sum(int((~np.isfinite(block)).any(axis=1).sum()) for _, block in _numbered_blocks(rows))
         if bad:
             raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(rows)} rows; remove them, or see where they come from")

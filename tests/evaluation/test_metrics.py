@@ -1,10 +1,11 @@
 """Metrics on data whose answer is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from glo_lib.evaluation import metrics
-from glo_lib.images.pixels import flat_blocks
 from glo_lib.inference import neighbours
 
 
@@ -95,6 +96,65 @@ def test_precision_and_recall_of_points_on_a_line_in_any_blocks(monkeypatch):
         use_small_blocks(monkeypatch)
 
 
+def test_copies_of_an_image_cover_each_other(monkeypatch):
+    """With four copies of each row the radii are 0, so every rounding error would leave rows uncovered."""
+    data = np.repeat(1000 + np.random.default_rng(0).normal(size=(9, 7)), 4, axis=0)
+    for _ in range(2):
+        assert metrics.precision_recall(data, data) == (1, 1)
+        assert metrics.precision_recall(data, np.concatenate([data[:12], data[:12] + 1e-9])) == (0.5, 1 / 3)
+        use_small_blocks(monkeypatch)
+
+
+def test_frechet_distance_in_the_components_of_the_reference():
+    draw = np.random.default_rng(0)
+    reference = rows_with_moments([1, 2, 3], np.diag([9.0, 4, 1]), count=60)
+    moved = reference + np.array([3, 4, 100])
+    for components, expected in ((1, 9), (2, 25), (3, 10025), (128, 10025)):
+        assert metrics.frechet_distance_in_components(moved, reference, components) == pytest.approx(expected, rel=1e-5)
+    few, others = draw.normal(size=(5, 40)), draw.normal(size=(9, 40))  # at most four components
+    axes = np.linalg.svd(few - few.mean(axis=0), full_matrices=False)[2][:4].T
+    expected = metrics.frechet_distance(others @ axes, few @ axes)
+    assert metrics.frechet_distance_in_components(others, few) == pytest.approx(expected, rel=1e-6)
+
+
+def kernel(x, y):
+    return (float(x @ y) / len(x) + 1) ** 3
+
+
+def kernel_distance_by_loops(features, reference):
+    pairs = [[kernel(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j] for rows in (features, reference)]
+    return np.mean(pairs[0]) + np.mean(pairs[1]) - 2 * np.mean([kernel(a, b) for a in features for b in reference])
+
+
+def test_the_kernel_distance_and_its_jackknife_are_those_of_loops_over_all_pairs(monkeypatch):
+    features, reference = np.random.default_rng(0).normal(size=(7, 3)), np.random.default_rng(1).normal(0.5, 1, (9, 3))
+    expected = kernel_distance_by_loops(features, reference)
+    one_less = [
+        [kernel_distance_by_loops(np.delete(features, row, axis=0), reference) for row in range(7)],
+        [kernel_distance_by_loops(features, np.delete(reference, row, axis=0)) for row in range(9)],
+    ]
+    variance = sum((len(values) - 1) / len(values) * np.square(values - np.mean(values)).sum() for values in one_less)
+    for _ in range(2):
+        found = metrics.kernel_distance(features, reference)
+        assert found == (pytest.approx(expected, rel=1e-9), pytest.approx(np.sqrt(variance), rel=1e-9))
+        use_small_blocks(monkeypatch)
+
+
+def test_the_kernel_distance_is_unbiased():
+    """Over all ways to divide six points into two halves its mean is 0, and the points of a half need not be like those of the other."""
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    halves = [list(half) for half in itertools.combinations(range(6), 3)]
+    values = [metrics.kernel_distance(points[half], np.delete(points, half, axis=0)).value for half in halves]
+    assert np.mean(values) == pytest.approx(0, abs=1e-12) and min(values) < -0.01
+
+
+def test_the_standard_error_of_the_kernel_distance_is_the_spread_over_draws():
+    draw = np.random.default_rng(0)
+    found = [metrics.kernel_distance(draw.normal(size=(40, 4)), draw.normal(0.7, 1, (60, 4))) for _ in range(200)]
+    spread = np.std([distance.value for distance in found])
+    assert np.mean([distance.standard_error for distance in found]) == pytest.approx(spread, rel=0.15)
+
+
 def test_nearest_distances_and_the_memorisation_ratio_of_known_points():
     points = np.array([[0.0], [1], [3], [7]])
     assert metrics.nearest_distances(points, points, num_neighbours=2).tolist() == [1, 1, 2, 4]
@@ -126,6 +186,9 @@ IMAGE = np.ones((1, 8, 8, 3))
         (metrics.frechet_distance, (np.zeros(5), np.zeros(5)), "at least one entry"),
         (metrics.frechet_distance, (GOOD, NAN), "other_features holds NaN or infinity in 1 of 8 rows"),
         (metrics.frechet_distance, (GOOD[:1], GOOD), r"features has 1 row\(s\); at least 2"),
+        (metrics.frechet_distance_in_components, (GOOD, GOOD[:, :2]), r"reference \(n, 2\)"),
+        (metrics.kernel_distance, (GOOD, GOOD[:2]), r"reference has 2 row\(s\); at least 3"),
+        (metrics.kernel_distance, (NAN, GOOD), "features holds NaN or infinity in 1 of 8 rows"),
         (metrics.precision_recall, (GOOD, GOOD[:3]), r"samples has 3 row\(s\); at least 4"),
         (metrics.precision_recall, (GOOD, GOOD, 0), "num_neighbours is 0; give at least 1"),
         (metrics.precision_recall, (np.inf * GOOD, GOOD), "features holds NaN or infinity in 8 of 8 rows"),
@@ -163,10 +226,10 @@ def test_images_are_read_in_blocks(monkeypatch):
     metrics.ssim(parts, parts)
     metrics.relative_sharpness(parts, parts)
     five = 5 * 4 * 12 * 12 * 3  # bytes of five float32 images
-    monkeypatch.setattr(metrics, "flat_blocks", lambda rows, block_bytes=five: flat_blocks(rows, block_bytes=min(block_bytes, five)))
     for setting in ("BLOCK_BYTES", "QUERY_BYTES"):
         monkeypatch.setattr(neighbours, setting, five)
     monkeypatch.setattr(neighbours, "FLOAT64_ROWS", 10)
     metrics.frechet_distance(parts, parts)
+    metrics.kernel_distance(parts, parts)
     metrics.precision_recall(parts, parts)
     metrics.memorisation_ratio(parts, OnlyInParts(255 - images), parts)
