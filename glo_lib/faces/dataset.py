@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from glo_lib.faces import portrait
-from glo_lib.system.cache import cache_root, shown
+from glo_lib.system.cache import cache_root, make_cache_folder, shown
 
 VERSION = "v1"  # part of the name of the cache folder; change it whenever the drawing changes
 MIN_IMAGES_PER_PROCESS = 32  # for fewer images, starting another process does not pay
@@ -480,6 +480,7 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
 
     Raises:
         ValueError: A number is outside its range.
+        PermissionError: The cache cannot be written.
 
     Example:
         ``load_faces(num_images=64).name`` is ``"faces-v1-n64-s0"``.
@@ -487,6 +488,7 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
     folder = cache_root() / f"faces-{VERSION}-n{num_images}-s{seed}"
     if (folder / "factors.csv").exists():
         return folder
+    make_cache_folder()
     print(f"Drawing {num_images} faces (seed {seed}) once, into {shown(folder)}")
     try:
         return write_faces(folder, num_images, seed)
