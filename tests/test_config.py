@@ -53,6 +53,7 @@ WRONG = {
     "gpu_code_megabytes": ([-1, 0.5, "many", None, True], "a whole number of at least 0"),
     "seed": ([-1, 0.5, True, None, "", 2**63], "a whole number of at least 0 and at most 9223372036854775807"),
     "on_bad_image": (["ignore", "Skip", None], "error, skip"),
+    "max_megapixels": ([0, -1, float("inf"), "big", True], "a finite number above 0"),
 }
 
 
@@ -258,7 +259,7 @@ def test_two_runs_differ_in_the_settings_that_may_not_change(name):
     share = {"held_out": 0.2} if name == "held_out_by" else {}
     one, other = TrainConfig(**share), TrainConfig(**{name: another_value(name)}, **share)
     expected = [f"{name}: {getattr(one, name)!r}, not {another_value(name)!r}"]
-    harmless = {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"}
+    harmless = {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image", "max_megapixels"}
     if name in harmless | {"held_out_by", "precision", "change_precision", "gpu_code_megabytes"}:
         expected = []
     elif name == "image_size":  # determines the widths
