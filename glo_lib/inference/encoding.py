@@ -18,7 +18,7 @@ from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_floats
-from glo_lib.images.reading import unreadable
+from glo_lib.images.reading import read_stored, unreadable
 from glo_lib.images.sources import find_files
 from glo_lib.images.store import decode_images
 from glo_lib.inference.directions import principal_directions
@@ -381,13 +381,22 @@ def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfi
     )
     problems |= {name: f"{name!r}: {reason}" for name, reason in decoded.skipped.items()}
     in_order = tuple(problems[name] for name in names if name in problems)
-    return UnseenImages(np.array(decoded.array()), decoded.filenames, in_order, _resized(decoded.filenames, config.image_size))
+    return UnseenImages(np.array(decoded.array()), decoded.filenames, in_order, _resized(decoded.filenames, config))
 
 
-def _resized(filenames: Sequence[str], size: int) -> tuple[str, ...]:
-    lines = []
+def _resized(filenames: Sequence[str], config: TrainConfig) -> tuple[str, ...]:
+    side, lines = config.image_size, []
     for filename in filenames:
-        with Image.open(filename) as image:
-            if image.size != (size, size):
-                lines.append(f"{filename!r}: {image.width}x{image.height} pixels, cropped and resized to {size}x{size} as in training")
+        width, height = _size_of(filename, config.max_megapixels)
+        if (width, height) != (side, side):
+            lines.append(f"{filename!r}: {width}x{height} pixels, cropped and resized to {side}x{side} as in training")
     return tuple(lines)
+
+
+def _size_of(filename: str, max_megapixels: float) -> tuple[int, int]:
+    """Return width and height of an image as it is stored."""
+    try:
+        with Image.open(filename) as image:
+            return image.size
+    except Exception:  # Pillow alone does not open a photograph whose metadata are damaged
+        return read_stored(filename, max_megapixels).size[::-1]

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from glo_lib.codes import fit_pca
 from glo_lib.inference import encoding
@@ -163,6 +163,16 @@ def test_images_of_other_sizes_are_resized_and_unreadable_ones_named(trained_mod
         read_images([tmp_path / "broken.jpg"], trained_model.config)
     with pytest.raises(ValueError, match="no image is given"):
         read_images([], trained_model.config)
+
+
+def test_a_photograph_with_metadata_that_cannot_be_read_is_read(trained_model, tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * 2**21, zip=True)  # more than Pillow decompresses
+    Image.new("RGB", (90, 50), "red").save(tmp_path / "wide.png", pnginfo=text)
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(tmp_path / "wide.png")
+    read = read_images(tmp_path / "wide.png", trained_model.config)
+    assert read.images.shape == (1, 32, 32, 3) and "90x50 pixels" in read.resized[0]
 
 
 def test_images_are_read_from_a_folder_or_by_a_pattern(trained_model, small_images, trained_images):
