@@ -64,7 +64,7 @@ def find_list(name: str, data_dir: str | Path, filenames: Sequence[str]) -> Sear
 
 def _folders_within(given: Path, filenames: Sequence[str]) -> Iterator[Path]:
     """Yield the common folder of the images, and those above it up to the given folder, or up to the folder of the unpacked archive."""
-    folder = Path(os.path.commonpath({os.path.dirname(os.path.abspath(filename)) for filename in filenames}))
+    folder = Path(os.path.commonpath([os.path.abspath(folder) for folder in {os.path.dirname(filename) for filename in filenames}]))
     tops = {Path(os.path.abspath(given)), given.resolve()}
     archives = Path(os.path.abspath(cache_root() / "archives"))
     while True:
@@ -152,8 +152,9 @@ def look_up(values: dict[str, str], filenames: Sequence[str], path: str | Path) 
         >>> look_up({"000001.jpg": "0", "000002.jpg": "2"}, ["faces/000002.png"], "list_eval_partition.txt")
         ['2']
     """
-    found = [values.get(Path(filename).name) or values.get(f"{Path(filename).stem}.jpg") for filename in filenames]
-    missing = [Path(filename).name for filename, value in zip(filenames, found, strict=True) if value is None]
+    names = [os.path.basename(filename) for filename in filenames]
+    found = [values.get(name) or values.get(f"{os.path.splitext(name)[0]}.jpg") for name in names]
+    missing = [name for name, value in zip(names, found, strict=True) if value is None]
     if missing:
         raise ValueError(
             f"{str(path)!r} lists {len(values)} images, and not {missing[0]!r} ({len(missing)} missing); "

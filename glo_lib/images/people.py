@@ -64,7 +64,7 @@ def find_people(data_dir: str | Path, filenames: Sequence[str]) -> People:
 
 def _names_of(filenames: Sequence[str]) -> list[str] | None:
     """Return the names of people in the file names; None if a file name has another form."""
-    matches = [NUMBERED_NAME.fullmatch(Path(filename).stem) for filename in filenames]
+    matches = [NUMBERED_NAME.fullmatch(os.path.splitext(os.path.basename(filename))[0]) for filename in filenames]
     return [match[1] for match in matches if match] if all(matches) else None
 
 
