@@ -65,7 +65,7 @@ def speed(case: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, tf.Graph().as_default():
         setting = setting_of(Path(name), case)
         model = build_model(setting)
-        loss = build_loss(setting.config, model)
+        loss = build_loss(setting, model)
         step = build_train_ops(setting, model, loss).step
         with v1.Session(config=setting.devices.session_config) as session:
             session.run(v1.global_variables_initializer())
@@ -127,7 +127,7 @@ def gradient(case: dict[str, Any]) -> np.ndarray:
         setting = setting_of(Path(name), case)
         model = build_model(setting)
         variables = [*(variable for variable in model.decoder_variables if variable.trainable), model.codes]
-        found = [tf.convert_to_tensor(part) for part in tf.gradients(build_loss(setting.config, model), variables)]
+        found = [tf.convert_to_tensor(part) for part in tf.gradients(build_loss(setting, model), variables)]
         with v1.Session(config=setting.devices.session_config) as session:
             session.run(v1.global_variables_initializer())
             numbers = np.random.default_rng(3)

@@ -108,7 +108,7 @@ def wait_for_input(folder: str) -> None:
     with tempfile.TemporaryDirectory() as run_dir, tf.Graph().as_default():
         setting = training.prepare(training.TrainConfig(data_dir=folder, run_dir=run_dir, batch_size=BATCH_SIZES[-1]))
         model = training.build_model(setting)
-        loss = training.build_loss(setting.config, model)
+        loss = training.build_loss(setting, model)
         step = training.build_train_ops(setting, model, loss).step
         options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE)
         waited, passed = [], []

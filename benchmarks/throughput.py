@@ -54,7 +54,7 @@ def build(precision: str, loss: str, gpus: int, folder: str):
     run = Run(Path(folder), config, None, Progress(0, 0.0))
     setting = training.Setting(config, choose_devices(gpus, precision), images, run)
     model = training.build_model(setting)
-    value = training.build_loss(config, model)
+    value = training.build_loss(setting, model)
     return [training.build_train_ops(setting, model, value).step, value], setting.devices.session_config
 
 

@@ -11,13 +11,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-LOSSES = ("mse", "mpse", "lap1")  # glo_lib.losses
+from glo_lib.recipe import Phase, parse_loss, parse_phases
+
+LOSSES = ("mse", "mpse", "lap1", "perceptual")  # glo_lib.losses
 PROJECTIONS = ("sphere", "ball", "none")  # glo_lib.projection
 CODE_INITS = ("pca", "normal")  # glo_lib.training.build.initial_codes
 PRIORS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")  # glo_lib.inference.priors
 PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 ROUTES = ("auto", "fast", "slim")  # glo_lib.graph.layers, tf-slim
 SCHEDULES = ("cosine", "constant")
+OPTIMIZERS = ("adam", "sgd")
 BAD_IMAGE_POLICIES = ("error", "skip")
 SPLITS = ("auto", "share", "partition", "identity")  # glo_lib.images.split
 TRUTHS = ("auto", "true", "false")
@@ -110,16 +113,21 @@ class TrainConfig:
     num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
     num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
     kernel_size: int = _setting(3, "side of the decoder's kernels, in pixels", least=2)
-    loss: str = _setting("mse", "reconstruction loss", allowed=LOSSES)
+    loss: str = _setting("mse", f"reconstruction loss: {', '.join(LOSSES)}, or a sum such as mse+0.5*perceptual")
+    phases: str = _setting(
+        "", "parts of the run with their losses, as in '0.2 mse, 0.8 mse+0.5*perceptual rate 0.3'; empty: one, with loss"
+    )
+    perceptual_blocks: int = _setting(6, "blocks of EfficientNet-Lite0 that the perceptual loss compares", least=1, most=16)
     projection: str = _setting("sphere", "set that the codes are projected to; always none for a VAE", allowed=PROJECTIONS)
     code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
     model: str = _setting("glo", "glo: a free code for each image; vae: codes from an encoder", allowed=MODELS)
     kl_weight: float = _setting(1.0, "beta, the weight of a VAE's KL divergence (vae.negative_elbo); glo has none", least=0)
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
-    learning_rate: float = _setting(3e-3, "Adam's rate for the decoder", above=0)
-    code_learning_rate: float = _setting(0.1, "row-wise Adam's rate for the codes", above=0)
-    schedule: str = _setting("cosine", "both rates over the run: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
+    optimizer: str = _setting("adam", "adam, row-wise for the codes; sgd: plain gradient descent, as in the paper", allowed=OPTIMIZERS)
+    learning_rate: float = _setting(3e-3, "rate for the decoder", above=0)
+    code_learning_rate: float = _setting(0.1, "rate for the codes", above=0)
+    schedule: str = _setting("cosine", "both rates over each phase: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
     average_decay: float = _setting(0.9995, "decay of the average of the decoder's weights, made when there are several towers", least=0)
     num_epochs: int = _setting(400, "visits to every image", least=1)
     max_seconds: float = _setting(180.0, "most seconds of training, if the epochs are not done before; 0: no limit", least=0)
@@ -141,6 +149,7 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             value = _check_value(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+        self._check_losses()
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
         if self.model == "vae":
@@ -156,6 +165,31 @@ class TrainConfig:
             raise ValueError(
                 f"held_out_by is {self.held_out_by!r}, and held_out is 0, so nothing is held out; give held_out too, a share such as 0.1"
             )
+
+    def _check_losses(self) -> None:
+        for name, parse in (("loss", parse_loss), ("phases", parse_phases)):
+            text = getattr(self, name)
+            try:
+                if text or name == "loss":
+                    parse(text, LOSSES)
+            except ValueError as error:
+                meaning = type(self).__dataclass_fields__[name].metadata["meaning"]
+                raise ValueError(f"{name} is {text!r}; {error} ({meaning})") from None
+        if self.phases:
+            last = self.recipe[-1].loss
+            if self.loss not in (type(self).__dataclass_fields__["loss"].default, last):
+                raise ValueError(f"loss is {self.loss!r}, and phases name losses of their own; leave loss out")
+            object.__setattr__(self, "loss", last)
+
+    @property
+    def recipe(self) -> tuple[Phase, ...]:
+        """The phases of the run, one after the other; with the default, one phase that lasts for the whole run.
+
+        Example:
+            >>> [phase.loss for phase in TrainConfig(phases="0.2 mse, 0.8 mse+lap1").recipe]
+            ['mse', 'mse+lap1']
+        """
+        return parse_phases(self.phases, LOSSES) if self.phases else (Phase(0.0, 1.0, self.loss),)
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "TrainConfig":
@@ -284,11 +318,12 @@ def _describe_allowed(metadata: Mapping[str, Any], kind: type) -> str:
 
 
 def _hint(field: dataclasses.Field) -> str:
-    """Say how papermill passes text as it is, if a setting takes any text: papermill and YAML take some names of folders for numbers."""
-    if type(field.default) is not str or field.metadata["allowed"]:
+    """Say how to pass a text as it is, if a setting names a folder: papermill and YAML take some of them for numbers or truth values."""
+    if field.name not in ("data_dir", "run_dir"):
         return ""
+    text = "2024_05" if field.name.endswith("_dir") else "TEXT"
     name = field.name
-    return f"; papermill's -p takes names such as 2024_05 for numbers: give -r {name} 2024_05, or {name}: '2024_05' in a YAML file"
+    return f"; papermill's -p takes a text such as 2024_05 for a number: give -r {name} {text}, or {name}: '{text}' in a YAML file"
 
 
 def _parse_bool(value: Any) -> bool:

@@ -1,15 +1,19 @@
-"""Reconstruction losses: mean squared error, pairwise squared error, Laplacian pyramid.
+"""Reconstruction losses: mean squared error, pairwise squared error, Laplacian pyramid, features of a trained network.
 
 The text of the post says mean squared error (`get_glo_loss`), its training loop uses the pairwise squared error
-(`get_pairwise_loss`), and the paper uses a Laplacian pyramid (`laplacian_pyramid_loss`). All three take images and reconstructions of shape
-(batch, height, width, channels) in [-1, 1], and return a scalar.
+(`get_pairwise_loss`), and the paper uses a Laplacian pyramid (`laplacian_pyramid_loss`). Later work compares features of a trained network
+(`perceptual_loss`). All of them take images and reconstructions of shape (batch, height, width, channels) in [-1, 1], and return a scalar;
+`get_loss` returns one of them or a weighted sum.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from glo_lib.config import LOSSES as NAMES
 from glo_lib.graph.backend import tf
+from glo_lib.networks import efficientnet
+from glo_lib.recipe import parse_loss
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # the generating kernel of Burt and Adelson (1983), a = 3/8
 SMALLEST_LEVEL = 4  # pixels a side; in smaller images the five taps of the kernel would reach beyond both edges
@@ -148,25 +152,73 @@ def collapse_pyramid(pyramid: list[tf.Tensor]) -> tf.Tensor:
     return image
 
 
-LOSSES: dict[str, Callable[..., tf.Tensor]] = {"mse": get_glo_loss, "mpse": get_pairwise_loss, "lap1": laplacian_pyramid_loss}
+def perceptual_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, num_blocks: int = 6) -> tf.Tensor:
+    """Compare features of a trained network: the mean absolute difference of its maps, each divided by its usual size.
 
-
-def get_loss(name: str) -> Callable[..., tf.Tensor]:
-    """Return the loss function of a name.
+    A pixel loss is lowest where the decoder averages over everything that it cannot predict, and this average is blurred. The first blocks
+    of a network that was trained to recognise objects respond to edges and textures, so a blurred image has other features than a sharp
+    one. Hoshen et al. (2019, GLANN) train GLO with such a loss on features of VGG; here the network is EfficientNet-Lite0, which is
+    smaller, and its weights come with a package (`glo_lib.networks.efficientnet`).
 
     Args:
-        name: ``"mse"``, ``"mpse"`` or ``"lap1"``.
+        images: (batch, size, size, 3), in [-1, 1].
+        reconstructions: the same shape and range.
+        weight: factor of the loss.
+        num_blocks: the first blocks of the network, whose maps are compared.
+
+    Returns:
+        Scalar, in units of the usual size of a map's entries.
 
     Raises:
-        ValueError: there is no loss with this name.
+        ModuleNotFoundError: the package with the weights is not installed; the message says how to install it.
+        ValueError: the shapes differ.
 
     Example:
-        >>> get_loss("mse") is get_glo_loss
-        True
+        ``perceptual_loss(images, decoder(latent_z))``
     """
-    if name not in LOSSES:
-        raise ValueError(f"loss is {name!r}; allowed are {', '.join(map(repr, LOSSES))}")
-    return LOSSES[name]
+    images, reconstructions = _as_tensors_of_one_shape(images, reconstructions)
+    weights = efficientnet.load_weights()
+    of_images, of_reconstructions = (efficientnet.efficientnet_lite0(x, weights, num_blocks).blocks for x in (images, reconstructions))
+    differences = [
+        tf.reduce_mean(tf.abs(theirs - tf.stop_gradient(ours))) / size
+        for ours, theirs, size in zip(of_images, of_reconstructions, efficientnet.MEAN_SIZES, strict=False)
+    ]
+    return weight * tf.add_n(differences) / num_blocks
+
+
+LOSSES: dict[str, Callable[..., tf.Tensor]] = {
+    "mse": get_glo_loss,
+    "mpse": get_pairwise_loss,
+    "lap1": laplacian_pyramid_loss,
+    "perceptual": perceptual_loss,
+}
+
+
+def get_loss(text: str, **settings: Mapping[str, object]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return the loss function of a text: one loss, or a weighted sum of losses.
+
+    Args:
+        text: a key of `LOSSES`, or a sum such as ``mse+0.5*perceptual``, see `glo_lib.recipe.parse_loss`.
+        settings: name of a loss -> further arguments of its function, for instance ``perceptual={"num_blocks": 3}``.
+
+    Returns:
+        Function of images and reconstructions.
+
+    Raises:
+        ValueError: there is no loss with such a name, or a weight is wrong.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     float(session.run(get_loss("mse+0.5*lap1")(tf.ones([1, 8, 8, 3]), tf.zeros([1, 8, 8, 3]))))
+        1.5
+    """
+    terms = parse_loss(text, NAMES)
+
+    def loss(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+        values = [LOSSES[term.name](images, reconstructions, term.weight, **settings.get(term.name, {})) for term in terms]
+        return values[0] if len(values) == 1 else tf.add_n(values)
+
+    return loss
 
 
 def _as_tensors_of_one_shape(images: tf.Tensor, reconstructions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -41,7 +41,10 @@ WRONG = {
     "image_size": ([0, 16, 100, -64, 64.5, True, "64px", None], "32, 64, 128, 256"),
     "num_filters": (BAD_WIDTHS, "widths such as 256-128-64-32"),
     "kernel_size": ([1, 2.5, True, "1", "three", None], "a whole number of at least 2"),
-    "loss": (["", "l2", "MSE", 3, None, ["mse"]], "mse, mpse, lap1"),
+    "loss": (["", "l2", "MSE", 3, None, ["mse"], "mse+", "0*mse", "mse+mse"], "mse, mpse, lap1, perceptual"),
+    "phases": ([3, None, "mse", "0.5 mse", "1 l2", "1 mse rate 0"], "'0.2 mse, 0.8 mse+0.5*perceptual rate 0.3'"),
+    "perceptual_blocks": ([*BAD_COUNTS, 17], "a whole number of at least 1 and at most 16"),
+    "optimizer": (["adagrad", None], "adam, sgd"),
     "projection": (["cube", None], "sphere, ball"),
     "code_init": (["zeros", None], "pca, normal"),
     "model": (["gan", "VAE", None], "glo, vae"),
@@ -235,8 +238,8 @@ def test_a_text_that_papermill_took_for_something_else_is_explained(value):
     for name in ("data_dir", "run_dir"):
         with pytest.raises(ValueError, match=rf"give -r {name} 2024_05, or {name}: '2024_05' in a YAML file"):
             TrainConfig(**{name: value})
-    with pytest.raises(ValueError, match=r"^(?!.* -r )loss is"):
-        TrainConfig(loss=value)
+    with pytest.raises(ValueError, match=r"^(?!.* -r )projection is"):
+        TrainConfig(projection=value)
 
 
 def test_a_way_to_hold_out_without_a_share_is_refused():
@@ -251,6 +254,8 @@ def another_value(name: str) -> object:
         return (8, 8, 8, 8)
     if field.metadata["allowed"]:
         return next(value for value in field.metadata["allowed"][::-1] if value != field.default)
+    if name in ("loss", "phases"):
+        return {"loss": "mse+lap1", "phases": "0.5 mse, 0.5 lap1"}[name]
     return {bool: True, int: 7, float: 0.5, str: "elsewhere"}[type(field.default)]
 
 
@@ -264,6 +269,8 @@ def test_two_runs_differ_in_the_settings_that_may_not_change(name):
         expected = []
     elif name == "image_size":  # determines the widths
         expected.append(f"num_filters: {one.num_filters}, not {other.num_filters}")
+    elif name == "phases":  # determine the loss
+        expected.insert(0, "loss: 'mse', not 'lap1'")
     elif name == "model":  # determines the projection
         expected.insert(0, "projection: 'sphere', not 'none'")
     assert one.differences(other) == expected

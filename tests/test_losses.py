@@ -8,10 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glo_lib.graph.backend import tf
-from glo_lib.losses import LOSSES, collapse_pyramid, get_glo_loss, get_loss, get_pairwise_loss, laplacian_pyramid, laplacian_pyramid_loss
+from glo_lib.losses import (
+    LOSSES,
+    collapse_pyramid,
+    get_glo_loss,
+    get_loss,
+    get_pairwise_loss,
+    laplacian_pyramid,
+    laplacian_pyramid_loss,
+    perceptual_loss,
+)
+from glo_lib.networks import efficientnet
 
 v1 = tf.compat.v1
-EVERY_LOSS = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+needs_judge = pytest.mark.skipif(not efficientnet.is_installed(), reason=efficientnet.MISSING)
+MARKS = {"perceptual": needs_judge}
+EVERY_LOSS = pytest.mark.parametrize("loss", [pytest.param(loss, marks=MARKS.get(name, ()), id=name) for name, loss in LOSSES.items()])
 
 
 def value(loss, images, reconstructions, **settings):
@@ -187,7 +199,7 @@ def test_the_gradient_agrees_with_a_difference_of_two_values_and_is_finite_for_e
     assert value(loss, images, images) == 0
     assert np.all(np.isfinite(gradient(loss, images, images)))
     slope = gradient(loss, images, reconstructions).astype(np.float64)
-    step = 0.02 / np.linalg.norm(slope)
+    step = (0.002 if loss is perceptual_loss else 0.02) / np.linalg.norm(slope)  # the network has many kinks
     lower = value(loss, images, reconstructions - step * slope)
     higher = value(loss, images, reconstructions + step * slope)
     assert higher - lower == pytest.approx(2 * step * np.sum(slope**2), rel=2e-2)
@@ -230,7 +242,38 @@ def test_images_that_cannot_be_halved_so_often_are_refused(height, width, levels
         pyramid_of(np.zeros((1, height, width, 3)), levels)
 
 
-def test_get_loss_finds_each_loss_by_name_and_names_the_allowed_ones():
-    assert {name: get_loss(name) for name in LOSSES} == {"mse": get_glo_loss, "mpse": get_pairwise_loss, "lap1": laplacian_pyramid_loss}
-    with pytest.raises(ValueError, match="loss is 'MSE'; allowed are 'mse', 'mpse', 'lap1'"):
+def test_a_sum_of_losses_is_the_sum_of_their_values_times_their_weights():
+    images, reconstructions = some_images(), some_images(seed=1)
+    mse, lap1 = (value(loss, images, reconstructions) for loss in (get_glo_loss, laplacian_pyramid_loss))
+    assert value(get_loss("lap1"), images, reconstructions) == pytest.approx(lap1)
+    assert value(get_loss("mse + 0.25*lap1"), images, reconstructions) == pytest.approx(mse + 0.25 * lap1)
+    with pytest.raises(ValueError, match="'MSE' is not a loss; there are mse, mpse, lap1, perceptual"):
         get_loss("MSE")
+
+
+@needs_judge
+def test_the_perceptual_loss_compares_maps_block_by_block():
+    """Two blocks, by hand: the maps of the network, their mean absolute difference, and the usual sizes."""
+    images, reconstructions = some_images(size=16), some_images(size=16, seed=1)
+    with tf.Graph().as_default(), v1.Session() as session:
+        maps = [efficientnet.efficientnet_lite0(tf.constant(x), efficientnet.load_weights(), 2).blocks for x in (images, reconstructions)]
+        of_images, of_reconstructions = session.run(maps)
+    expected = [np.abs(a - b).mean() / size for a, b, size in zip(of_images, of_reconstructions, efficientnet.MEAN_SIZES, strict=False)]
+    found = value(get_loss("perceptual", perceptual={"num_blocks": 2}), images, reconstructions)
+    assert len(expected) == 2 and found == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+@needs_judge
+def test_the_perceptual_loss_has_no_variables_and_a_gradient_for_the_reconstructions_only():
+    images, reconstructions = (tf.float32, [2, 16, 16, 3]), (tf.float32, [2, 16, 16, 3])
+    with tf.Graph().as_default():
+        placeholders = [v1.placeholder(*images), v1.placeholder(*reconstructions)]
+        of_images, of_reconstructions = tf.gradients(LOSSES["perceptual"](*placeholders), placeholders)
+        assert not v1.global_variables() and of_images is None and of_reconstructions is not None
+
+
+def test_without_the_weights_the_perceptual_loss_says_how_to_get_them(monkeypatch):
+    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
+    efficientnet.load_weights.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match=r"glo_lib\[judge\]"), tf.Graph().as_default():
+        LOSSES["perceptual"](tf.zeros([1, 16, 16, 3]), tf.zeros([1, 16, 16, 3]))

@@ -70,7 +70,7 @@ def test_only_training_imports_training_and_only_the_upper_packages_import_infer
 
 def test_every_module_belongs_to_a_chapter_or_a_package_and_has_a_test_file_of_its_name():
     parts = {name.split(".")[1] for name in PATHS if "." in name}
-    assert parts == {*CHAPTERS, *PACKAGES, "training", "inference", "config", "__main__"}
+    assert parts == {*CHAPTERS, *PACKAGES, "training", "inference", "config", "recipe", "__main__"}
     for name, path in PATHS.items():
         if path.name in ("__init__.py", "__main__.py") or name in ("glo_lib.faces.portrait", "glo_lib.images.crop"):
             continue  # tested through the modules that use them

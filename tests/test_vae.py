@@ -137,7 +137,7 @@ def test_towers_share_the_encoder_and_draw_different_noise(small_config, small_i
     setting = prepare(small_config(small_images, tmp_path, **TWO_TOWERS))
     with tf.Graph().as_default():
         model = build_model(setting)
-        ops = build_train_ops(setting, model, build_loss(setting.config, model))
+        ops = build_train_ops(setting, model, build_loss(setting, model))
         assert model.codes is None and len(v1.trainable_variables("encoder")) == 11
         noise = [(tower.latent_z - tower.posterior.mean) / tf.exp(tower.posterior.log_variance / 2) for tower in model.towers]
         with v1.Session(config=setting.devices.session_config) as session:

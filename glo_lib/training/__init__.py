@@ -4,6 +4,7 @@ The structure follows the training loop of the blog post and the steps of TF-GAN
 the next. The towers share the decoder and the table of latent codes. Each tower processes its own part of the batch on its own device.
 
 - `glo_lib.training.build`: the graph;
+- `glo_lib.training.schedule`: the phases of a run and its learning rates;
 - `glo_lib.training.loop`: the session, its hooks, the progress report, and signals;
 - `glo_lib.training.train`: the function `train`, which does all of this and evaluates the run.
 """
@@ -20,7 +21,8 @@ from glo_lib.training.build import (
     initial_codes,
     weight_average,
 )
-from glo_lib.training.loop import TrainingDiverged, rate_scale, run_loop
+from glo_lib.training.loop import TrainingDiverged, run_loop
+from glo_lib.training.schedule import rate_scale
 from glo_lib.training.train import TrainResult, prepare, train
 
 __all__ = [

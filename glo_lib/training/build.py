@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.codes import RowwiseAdam, fit_pca, large_zeros, normal_codes, pca_codes
+from glo_lib.codes import RowwiseAdam, RowwiseSgd, fit_pca, large_zeros, normal_codes, pca_codes
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
@@ -18,9 +18,11 @@ from glo_lib.graph.slim import slim
 from glo_lib.images.pixels import slices
 from glo_lib.inputs import DecodedImages, Inputs, get_inputs_of_towers, to_tower
 from glo_lib.losses import get_loss
-from glo_lib.projection import get_projection, project
+from glo_lib.projection import get_projection, project, project_ball
+from glo_lib.recipe import Phase
 from glo_lib.runs.folder import SECONDS_NAME, UNREPORTED_NAME
 from glo_lib.runs.run import Run
+from glo_lib.training.schedule import phase_of
 from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
 
 v1 = tf.compat.v1
@@ -43,6 +45,11 @@ class Setting(NamedTuple):
     devices: Devices
     images: DecodedImages
     run: Run
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the run at its newest checkpoint."""
+        return phase_of(self.config, self.images, self.run.progress)
 
     @property
     def codes_device(self) -> str:
@@ -206,9 +213,10 @@ def _place_variables_on(parameters: str, device: str) -> Callable[[tf.Operation]
     return lambda op: parameters if op.type == "VarHandleOp" else device
 
 
-def build_loss(config: TrainConfig, model: Model) -> tf.Tensor:
-    """Build the mean of the towers' losses, a scalar. The loss of a VAE includes the KL divergence."""
-    loss_function = get_loss(config.loss)
+def build_loss(setting: Setting, model: Model) -> tf.Tensor:
+    """Build the mean of the towers' losses in the present phase, a scalar. The loss of a VAE includes the KL divergence."""
+    config = setting.config
+    loss_function = get_loss(setting.phase.loss, perceptual={"num_blocks": config.perceptual_blocks})
     losses = []
     for number, tower in enumerate(model.towers):
         with tf.device(tower.reconstructions.device), v1.name_scope(f"loss_{number}"):
@@ -221,7 +229,7 @@ def build_loss(config: TrainConfig, model: Model) -> tf.Tensor:
 
 
 def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps:
-    """Build the training step: Adam for the networks, row-wise Adam for the codes, batch-norm updates, and the average of the weights.
+    """Build the training step: an optimizer for the networks and one for the codes, batch-norm updates, and the average of the weights.
 
     All updates depend on a check that the loss and the gradients are finite, so a step that fails the check changes nothing.
     """
@@ -232,11 +240,7 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
         unreported = v1.get_variable(UNREPORTED_NAME, initializer=np.zeros(2), trainable=False, use_resource=True)
         rate_scale = v1.placeholder_with_default(np.float32(1), [], name="rate_scale")
     weights = [variable for variable in model.network if variable.trainable]
-    decoder_optimizer = v1.train.AdamOptimizer(rate_scale * config.learning_rate, name="DecoderAdam")
-    # Codes on the sphere are re-projected after each update. Otherwise their norms would grow, and the same learning rate would turn
-    # them less and less (chapter on projection).
-    re_project = _project_to_initial_sphere(config) if config.projection == "sphere" else None
-    code_optimizer = RowwiseAdam(rate_scale * config.code_learning_rate, project=re_project, name="CodeAdam")
+    decoder_optimizer, code_optimizer = build_optimizers(config, rate_scale)
     scaling = LossScaling() if setting.devices.precision == "float16" else None
     variables = [*weights, *model.tables]
     target = loss if scaling is None else scaling.scaled(loss)
@@ -266,6 +270,18 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
     return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
 
 
+def build_optimizers(config: TrainConfig, rate_scale: tf.Tensor) -> tuple[v1.train.Optimizer, v1.train.Optimizer]:
+    """Build the optimizer of the decoder and that of the codes, which re-projects the rows that it has moved."""
+    decoder_rate, code_rate = rate_scale * config.learning_rate, rate_scale * config.code_learning_rate
+    re_project = {"sphere": _project_to_initial_sphere(config), "ball": project_ball, "none": None}[config.projection]
+    if config.optimizer == "sgd":
+        return v1.train.GradientDescentOptimizer(decoder_rate, name="DecoderSgd"), RowwiseSgd(code_rate, re_project, name="CodeSgd")
+    if config.projection == "ball":
+        # Adam's steps do not depend on the size of the gradient. In the unit ball they have to be as much smaller as the codes are.
+        code_rate /= float(np.sqrt(config.num_dims))
+    return v1.train.AdamOptimizer(decoder_rate, name="DecoderAdam"), RowwiseAdam(code_rate, project=re_project, name="CodeAdam")
+
+
 def _repeat_update(update: tf.Operation) -> tf.Operation:
     """Build the update of a moving average again, with the control dependencies of the current block.
 
@@ -287,6 +303,9 @@ def weight_average(config: TrainConfig, num_updates: tf.Tensor | None = None) ->
 
 def _project_to_initial_sphere(config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a projection onto the sphere of radius sqrt(d), because the norm of codes from N(0, I) is close to sqrt(d).
+
+    Codes on the sphere are re-projected after each update. Otherwise their norms would grow, and the same learning rate would turn them
+    less and less (chapter on projection).
 
     With this radius an entry of a code has the same magnitude for every d, so the same code learning rate suits every d.
     """

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -11,12 +12,13 @@ from tqdm import tqdm
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
-from glo_lib.inputs import DecodedImages, batch_of_step
+from glo_lib.inputs import batch_of_step
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_history, read_history, write_history
 from glo_lib.system.progress import progress_bar
 from glo_lib.system.stopping import stop_requests
 from glo_lib.training.build import Setting, TrainGraph, initial_codes
+from glo_lib.training.schedule import rate_scale, share_done
 
 v1 = tf.compat.v1
 GRID = 5  # side of the image grids in TensorBoard, as in the blog post
@@ -32,8 +34,20 @@ class SessionLost(RuntimeError):
     """TensorFlow lost the session and went back to a checkpoint; the same call continues the run from there."""
 
 
-def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None) -> str | None:
-    """Take the remaining steps, with checkpoints, summaries and a progress bar, until the run is finished or stopped.
+class LoopEnd(NamedTuple):
+    """How a loop ended.
+
+    Attributes:
+        checkpoint: prefix of the newest checkpoint.
+        stopped: whether the run was asked to stop. The phase may be finished all the same.
+    """
+
+    checkpoint: str | None
+    stopped: bool
+
+
+def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None) -> LoopEnd:
+    """Take the remaining steps of a phase, with checkpoints, summaries and a progress bar, until the phase is finished or the run stopped.
 
     What stops it is described by `glo_lib.system.stopping.stop_requests`.
 
@@ -43,7 +57,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
         on_step: called after every step with the progress and the loss.
 
     Returns:
-        Prefix of the newest checkpoint.
+        `LoopEnd`.
 
     Raises:
         TrainingDiverged: the loss or a variable became NaN or infinite.
@@ -59,30 +73,10 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     with stop_requests() as stop:
         with _session(setting, graph, saver, report) as session:
             report.clock.start()
-            while share_done(setting.config, setting.images, report.progress) < 1 and not stop.is_set():
+            while share_done(setting.config, setting.images, report.progress) < setting.phase.end and not stop.is_set():
                 _take_step(setting, graph, report.progress, session)
         report.close(stopped=stop.is_set())
-    return saver.newest
-
-
-def rate_scale(config: TrainConfig, share: float) -> float:
-    """Return the factor of both learning rates: half a period of a cosine that falls from 1 to 0, or always 1 if the schedule is constant.
-
-    Args:
-        config: the settings.
-        share: the completed share of the run, in [0, 1].
-
-    Example:
-        >>> rate_scale(TrainConfig(), 0.5).__round__(3)
-        0.5
-    """
-    return 0.5 * (1 + float(np.cos(np.pi * share))) if config.schedule == "cosine" else 1.0
-
-
-def share_done(config: TrainConfig, images: DecodedImages, progress: Progress) -> float:
-    """Return the completed share of the run in [0, 1]: that of the steps or, with ``max_seconds``, of the seconds, whichever is larger."""
-    share = progress.step / config.num_steps(images.num_images)
-    return min(1.0, max(share, progress.seconds / config.max_seconds) if config.max_seconds else share)
+    return LoopEnd(saver.newest, stop.is_set())
 
 
 def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:

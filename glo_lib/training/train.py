@@ -7,10 +7,12 @@ from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf
 from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.networks import efficientnet
 from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
 from glo_lib.runs.run import OpenRun, open_run
 from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model, build_train_ops
-from glo_lib.training.loop import OnStep, run_loop, share_done
+from glo_lib.training.loop import LoopEnd, OnStep, run_loop
+from glo_lib.training.schedule import share_done
 
 v1 = tf.compat.v1
 
@@ -52,22 +54,42 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
         FileNotFoundError: the data do not exist.
         RunFolderInUse: another process is training in the run folder.
         OSError: the disk is full; the message names the checkpoint that can still be used.
+        ModuleNotFoundError: the perceptual loss is asked for, and its network is not installed; the message says how to install it.
         TrainingDiverged: the loss or a variable became NaN or infinite; the last good checkpoint is kept.
 
     Example:
         ``train(TrainConfig(num_epochs=10), on_step=lambda progress, loss: print(progress.step, loss))``
     """
+    check_networks(config)
     with open_run(config) as run:
-        if share_done(config, run.images, run.progress) < 1:
+        while share_done(config, run.images, run.progress) < 1:
             setting = _setting(config, run)
             record_hardware(run.folder, hardware_of(setting), config.change_precision)
-            with tf.Graph().as_default():
-                v1.set_random_seed(config.seed)
-                model = build_model(setting)
-                loss = build_loss(config, model)
-                train_ops = build_train_ops(setting, model, loss)
-                run = run.at(run_loop(setting, TrainGraph(model, loss, train_ops), on_step))
+            end = train_phase(setting, on_step)
+            run = run.at(end.checkpoint)
+            if end.stopped:
+                break
         return TrainResult(run.folder, evaluate(run), read_history(run.folder))
+
+
+def check_networks(config: TrainConfig) -> None:
+    """Raise a `ModuleNotFoundError` if a loss needs a network that is not installed."""
+    if any("perceptual" in phase.loss for phase in config.recipe) and not efficientnet.is_installed():
+        name = "phases" if config.phases else "loss"
+        raise ModuleNotFoundError(f"{name} is {getattr(config, name)!r}; {efficientnet.MISSING}")
+
+
+def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
+    """Build the graph of the present phase and take its steps, see `glo_lib.training.loop.run_loop`.
+
+    Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
+    """
+    with tf.Graph().as_default():
+        v1.set_random_seed(setting.config.seed)
+        model = build_model(setting)
+        loss = build_loss(setting, model)
+        train_ops = build_train_ops(setting, model, loss)
+        return run_loop(setting, TrainGraph(model, loss, train_ops), on_step)
 
 
 def prepare(config: TrainConfig) -> Setting:
@@ -87,6 +109,7 @@ def prepare(config: TrainConfig) -> Setting:
     Example:
         ``build_model(prepare(TrainConfig()))``
     """
+    check_networks(config)
     with open_run(config) as run:
         return _setting(config, run)
 

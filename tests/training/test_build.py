@@ -18,7 +18,7 @@ def gradients_of(setting):
             patch.setattr(build, "decoder", lambda *args, **kwargs: plain(*args, **{**kwargs, "is_training": False}))
             model = build_model(setting)
         variables = [*(variable for variable in model.decoder_variables if variable.trainable), model.codes]
-        gradients = tf.gradients(build_loss(setting.config, model), variables)
+        gradients = tf.gradients(build_loss(setting, model), variables)
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
         with v1.Session(config=setting.devices.session_config) as session:
             session.run(v1.global_variables_initializer())
@@ -44,7 +44,7 @@ def test_towers_share_their_variables_are_placed_on_their_devices_and_update_bat
         assert shapes.count((48, 6)) == 1 and len(shapes) == 1 + 3 * 3 + 2  # codes; weights, beta, gamma; last weights and biases
         assert [tower.reconstructions.device for tower in model.towers] == ["/cpu:0", "/cpu:1"]
         assert {variable.device for variable in v1.trainable_variables()} <= {"/cpu:0", "/device:CPU:0"}  # two spellings of one device
-        ops = build_train_ops(setting, model, build_loss(setting.config, model))
+        ops = build_train_ops(setting, model, build_loss(setting, model))
         (moving_mean,) = [v for v in model.decoder_variables if v.op.name == "decoder/deconv2/BatchNorm/moving_mean"]
         first_towers_mean = graph.get_tensor_by_name("tower_0/decoder/deconv2/BatchNorm/FusedBatchNormV3:1")
         with v1.Session(config=setting.devices.session_config) as session:

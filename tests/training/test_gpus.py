@@ -58,7 +58,7 @@ def built(folder, num_images=64, **changes):
     setting = Setting(config, chosen, images, Run(folder, config, None, Progress(0, 0.0)))
     with tf.Graph().as_default() as graph:
         model = build_model(setting)
-        loss = build_loss(config, model)
+        loss = build_loss(setting, model)
         return graph, setting, TrainGraph(model, loss, build_train_ops(setting, model, loss))
 
 
@@ -215,7 +215,7 @@ def test_gradients_that_no_factor_of_float16_makes_finite_end_the_run(gpus, smal
     """The gradient of the square root of zero is not finite. The factor is halved down to 1, and the next step says what is wrong."""
     gpus(AMPERE)
     monkeypatch.setitem(LOSSES, "mse", lambda images, reconstructions: tf.reduce_mean(tf.sqrt(0 * reconstructions)))
-    with pytest.raises(TrainingDiverged, match="at step 16 the loss is 0.0; the first tensor that is not finite is gradients"):
+    with pytest.raises(TrainingDiverged, match=r"at step 16 the loss is 0\.0; the first tensor that is not finite is gradients"):
         train(small_config(small_images, tmp_path / "run", precision="float16"))
 
 
@@ -253,7 +253,7 @@ def test_a_step_that_is_refused_leaves_the_moving_averages_alone(small_images, t
     setting = prepare(small_config(small_images, tmp_path / "run"))
     with tf.Graph().as_default():
         model = build_model(setting)
-        loss = build_loss(setting.config, model) + v1.placeholder_with_default(0.0, [], name="added")
+        loss = build_loss(setting, model) + v1.placeholder_with_default(0.0, [], name="added")
         ops = build_train_ops(setting, model, loss)
         averages = [variable for variable in model.decoder_variables if "moving" in variable.op.name]
         with v1.Session(config=setting.devices.session_config) as session:

@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_which_can_continue_from_the_las
         rf"the last good checkpoint, model.ckpt-{good.step}"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "get_loss", lambda name: lambda *args: plain(name)(*args) * np.float32(np.nan))
+        patch.setattr(build, "get_loss", lambda *given, **settings: lambda *args: plain(*given, **settings)(*args) * np.float32(np.nan))
         with pytest.raises(TrainingDiverged, match=message):
             train(small_config(small_images, tmp_path))
     assert read_run(tmp_path).progress == good
@@ -62,7 +62,7 @@ def test_variables_that_are_not_finite_are_not_saved(small_config, small_images,
     setting = prepare(small_config(small_images, tmp_path))
     with tf.Graph().as_default():
         model = build_model(setting)
-        loss = build_loss(setting.config, model)
+        loss = build_loss(setting, model)
         graph = TrainGraph(model, loss, build_train_ops(setting, model, loss))
         listener = loop.BeforeSave(setting, graph, loop.Report(setting, graph))
         with v1.Session() as session:

