@@ -486,7 +486,7 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
         ``load_faces(num_images=64).name`` is ``"faces-v1-n64-s0"``.
     """
     folder = cache_root() / f"faces-{VERSION}-n{num_images}-s{seed}"
-    if (folder / "factors.csv").exists():
+    if os.path.exists(folder / "factors.csv"):  # false, too, if the cache may not be entered
         return folder
     make_cache_folder()
     print(f"Drawing {num_images} faces (seed {seed}) once, into {shown(folder)}")

@@ -74,7 +74,7 @@ def unpack_zip(archive: str | Path) -> Path:
     archive = Path(archive)
     status = archive.stat()
     target = cache_root() / "archives" / digest_of(str(archive.resolve()), status.st_size, status.st_mtime_ns)
-    if target.is_dir():
+    if os.path.isdir(target):  # false, too, if the cache may not be entered; its folder is then named below
         return target
     try:
         with zipfile.ZipFile(archive) as zip_file:
