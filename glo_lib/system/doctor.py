@@ -113,13 +113,13 @@ def _cache() -> Finding:
 
 def _locks() -> Finding:
     try:
-        with warnings.catch_warnings(record=True) as warned, tempfile.NamedTemporaryFile(dir=cache_root()) as file:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings(), tempfile.NamedTemporaryFile(dir=cache_root()) as file:
+            warnings.simplefilter("ignore")
             lock = locks.acquire(file.name)
     except OSError as error:
         return Finding("locks", f"cannot be tried ({error.strerror})")
     if lock is None or not lock.holds:
-        reason = f": {warned[0].message}" if warned else ""
+        reason = f" ({lock.why_not})" if lock else ""
         return Finding("locks", f"none in the cache folder{reason}", "see that no two processes use one run folder at the same time")
     lock.release()
     return Finding("locks", "work in the cache folder")

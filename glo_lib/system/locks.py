@@ -26,10 +26,14 @@ HELD_ERRNOS = (errno.EWOULDBLOCK, errno.EAGAIN)
 
 
 class Lock:
-    """A lock that is held until the ``with`` block ends, `release` is called, or the process ends."""
+    """A lock that is held until the ``with`` block ends, `release` is called, or the process ends.
 
-    def __init__(self, descriptor: int | None):
-        self._descriptor = descriptor
+    Attributes:
+        why_not: why the system could not lock anything; empty if it could.
+    """
+
+    def __init__(self, descriptor: int | None, why_not: str = ""):
+        self._descriptor, self.why_not = descriptor, why_not
 
     @property
     def holds(self) -> bool:
@@ -71,7 +75,7 @@ def acquire(path: str | Path) -> Lock | None:
         return _try_to_lock(path)
     except LocksUnsupported as error:
         warnings.warn(f"{path} cannot be locked ({error}): see that no second process uses it at the same time", stacklevel=2)
-        return Lock(None)
+        return Lock(None, str(error))
 
 
 class LocksUnsupported(Exception):
