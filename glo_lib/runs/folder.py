@@ -41,6 +41,9 @@ LATER_DEFAULTS = {
     "layer_route": "auto",
     "deterministic": "auto",
     "gpu_code_megabytes": 1024,
+    "phases": "",
+    "perceptual_blocks": 6,
+    "optimizer": "adam",
 }
 
 
