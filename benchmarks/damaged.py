@@ -22,6 +22,7 @@ from glo_lib.config import TrainConfig
 from glo_lib.evaluation import evaluate
 from glo_lib.graph.backend import tf
 from glo_lib.images.files import list_images
+from glo_lib.images.formats import ENDINGS_BY_FORMAT, FORMATS
 from glo_lib.inputs import decode_images
 from glo_lib.runs import checkpoints
 from glo_lib.runs import folder as run_folder
@@ -76,11 +77,92 @@ def declared_png(width: int, height: int) -> bytes:
     return PNG[:16] + head + struct.pack(">I", zlib.crc32(b"IHDR" + head)) + PNG[33:]
 
 
-def with_exif(orientation: int) -> bytes:
-    """Make a JPEG file with an EXIF orientation."""
+def exif_of(orientation: int) -> Image.Exif:
+    """Return EXIF data with an orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return as_file(picture(), exif=exif)
+    return exif
+
+
+def with_exif(orientation: int) -> bytes:
+    """Make a JPEG file with an EXIF orientation."""
+    return as_file(picture(), exif=exif_of(orientation))
+
+
+def with_segments(*segments: tuple[int, bytes]) -> bytes:
+    """Make a JPEG file with segments of metadata, each a marker's second byte and its data."""
+    return JPEG[:2] + b"".join(b"\xff" + bytes([kind]) + struct.pack(">H", len(data) + 2) + data for kind, data in segments) + JPEG[2:]
+
+
+def with_chunk(name: bytes, data: bytes, wrong_by: int = 0) -> bytes:
+    """Make a PNG file with a further chunk, whose checksum may be wrong."""
+    checksum = struct.pack(">I", zlib.crc32(name + data) ^ wrong_by)
+    return PNG[:33] + struct.pack(">I", len(data)) + name + data + checksum + PNG[33:]
+
+
+def xmp(orientation: int) -> bytes:
+    """Return XMP data with an orientation."""
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+def metadata_kinds() -> dict[str, Files]:
+    """Make images whose pixels are sound and whose metadata are unusual or damaged; all of them have to be read."""
+    chance, exif, long = random.Random(4), with_exif(6), zlib.compress(bytes(2**21))
+    payload = exif[exif.index(b"Exif") : exif.index(b"\xff\xdb")]
+    segments = [(0xE1, b"Exif\0\0"), (0xE1, b"http://ns.adobe.com/xap/1.0/\0"), (0xE2, b"ICC_PROFILE\0"), (0xE2, b"MPF\0"), (0xFE, b"")]
+    tags = {700: b"<x", 33723: b"\x1c\x02", 34377: b"8BIM", 34675: b"profile"}  # XMP, IPTC, Photoshop, colour profile
+    return {
+        "JPEG with damaged metadata": {
+            f"{i}.jpg": with_segments(*[(kind, start + chance.randbytes(40)) for kind, start in chance.sample(segments, 3)])
+            for i in range(30)
+        },
+        "JPEG with an odd rational in EXIF": {
+            "a.jpg": with_segments((0xE1, b"Exif\0\0II*\0\x08\0\0\0\1\0\x1a\1\5\0\1\0\0\0\xff\xff\xff\x7f\0\0\0\0"))
+        },
+        "PNG with damaged metadata": {
+            f"{i}.png": with_chunk(chance.choice([b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"]), chance.randbytes(40), i % 2)
+            for i in range(30)
+        },
+        "PNG with a text or a profile above 1 MB": {
+            "a.png": with_chunk(b"zTXt", b"Comment\0\0" + long),
+            "b.png": with_chunk(b"iCCP", b"icc\0\0" + long),
+        },
+        "TIFF with damaged metadata": {
+            f"{tag}.tif": as_file(picture(), "TIFF", tiffinfo={tag: data, 34665: 2**31}) for tag, data in tags.items()
+        },
+        "orientation in XMP": {
+            **{f"{turn}.jpg": with_segments((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(turn))) for turn in (3, 6)},
+            "c.webp": as_file(picture(), "WEBP", xmp=xmp(8)),
+        },
+        "orientation of a PNG, WebP or TIFF": {
+            "a.png": with_chunk(b"eXIf", payload.removeprefix(b"Exif\0\0")),
+            "b.webp": as_file(picture(), "WEBP", exif=payload),
+            "c.tif": as_file(picture(), "TIFF", tiffinfo={0x0112: 6}),
+        },
+    }
+
+
+def other_files() -> dict[str, Files]:
+    """Make files that are not images though their names say so; the message says what they are."""
+    media = {"heic": "HEIC", "avif": "AVIF", "isom": "MP4", "crx ": "CR3"}
+    starts = {
+        "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "an XML or JSON text": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+        "a PDF document": b"%PDF-1.7\n",
+        "a PostScript drawing": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "an SVG drawing": b"<?xml version='1.0'?><svg width='9' height='9'/>",
+        "a Photoshop document": b"8BPS\0\1",
+        "JPEG XL": b"\xff\x0a\xfa\x1f",
+        "zeros": bytes(5000),
+    }
+    archives = {"zip": b"PK\3\4", "7z": b"7z\xbc\xaf\x27\x1c", "rar": b"Rar!\x1a\7\0", "gzip": b"\x1f\x8b\x08\0"}
+    return {
+        "HEIC, AVIF without pixels, a video, a raw image": {
+            f"{name}.jpg": b"\0\0\0\x18ftyp" + brand.encode() + bytes(60) for brand, name in media.items()
+        },
+        "an archive called .jpg": {f"{name}.jpg": start + bytes(60) for name, start in archives.items()},
+        **{kind: {"a.jpg": start} for kind, start in starts.items()},
+    }
 
 
 def image_kinds() -> dict[str, Files]:
@@ -116,6 +198,10 @@ def image_kinds() -> dict[str, Files]:
             "a.png": as_file(frames[0], "GIF", save_all=True, append_images=frames[1:]),
             "b.png": as_file(frames[0], "PNG", save_all=True, append_images=frames[1:]),
         },
+        **metadata_kinds(),
+        **other_files(),
+        "every ending of every format": {f"a{ending}": as_file(picture(), kind) for kind in FORMATS for ending in ENDINGS_BY_FORMAT[kind]},
+        "a photograph of 12 megapixels, with EXIF": {"a.jpg": as_file(picture().resize((4000, 3000)), exif=exif_of(6))},
         "EXIF-rotated": {f"{orientation}.jpg": with_exif(orientation) for orientation in range(1, 9)},
         "progressive": {"a.jpg": as_file(picture(), progressive=True)},
         "bytes after the end": {"a.jpg": JPEG + noise.bytes(3000), "b.png": PNG + noise.bytes(3000), "c.jpg": JPEG + JPEG},
@@ -148,7 +234,19 @@ def special_kinds(folder: Path) -> dict[str, list[str]]:
     os.symlink(".", folder / "loop" / "itself")
     (folder / "no files" / "folder.jpg").mkdir(parents=True)
     os.mkfifo(folder / "no files" / "pipe.jpg")
+    passed_over = {
+        "notes.txt": b"x",
+        "photo.heic": b"x",
+        "@eaDir/a.jpg/thumb.jpg": JPEG,
+        "lost+found/a.jpg": JPEG,
+        "__MACOSX/._a.jpg": JPEG,
+    }
+    for name, content in passed_over.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     return {
+        "files with other endings": ["notes.txt", "photo.heic"],
+        "thumbnails and other files of servers and systems": [name for name in passed_over if "/" in name],
         "a link": ["links/link.jpg"],
         "links to nothing": ["links/gone.jpg"],
         "loops of links to files": ["links/self.jpg", "links/there.jpg", "links/back.jpg"],
@@ -205,6 +303,12 @@ def archive(members: dict[str, bytes], link: str = "") -> bytes:
     return file.getvalue()
 
 
+def with_method(zip_archive: bytes, method: int) -> bytes:
+    """Make an archive whose last member declares another way of compression."""
+    position = zip_archive.rindex(b"PK\1\2") + 10
+    return zip_archive[:position] + struct.pack("<H", method) + zip_archive[position + 2 :]
+
+
 def archive_kinds() -> dict[str, Files]:
     """Make archives that are damaged, or that would write files outside their folder."""
     good = archive({"a.jpg": JPEG, "b/c.jpg": JPEG})
@@ -214,6 +318,19 @@ def archive_kinds() -> dict[str, Files]:
         "zip with names that lead out": {
             f"{i}.zip": archive({"a.jpg": JPEG, name: JPEG})
             for i, name in enumerate(["../out.jpg", "/tmp/out.jpg", "b/../../out.jpg", "C:\\out.jpg", "..\\out.jpg", "\\\\host\\out.jpg"])
+        },
+        "zip with colons in names, a byte order mark, an archive inside beside images": {
+            "a.zip": archive({"12:30:05.jpg": JPEG}),
+            "b.zip": archive({"\ufeffa.jpg": JPEG}),
+            "c.zip": archive({"a.jpg": JPEG, "b.zip": good}),
+        },
+        "zip with nothing but an archive": {"a.zip": archive({"inner.zip": good})},
+        "zip compressed by Deflate64 or encrypted by AES": {f"{method}.zip": with_method(good, method) for method in (9, 99)},
+        "another archive, a page or an image given as a zip": {
+            "a.zip": b"7z\xbc\xaf\x27\x1c" + bytes(60),
+            "b.zip": b"Rar!\x1a\7\0",
+            "c.zip": b"\x1f\x8b\x08\0",
+            "d.zip": b"<!DOCTYPE html>",
         },
         "zip with a link": {"a.zip": archive({"a.jpg": JPEG, "b": b"/etc"}, link="b")},
         "zip bomb": {"a.zip": archive({"a.jpg": JPEG, "b.jpg": bytes(50_000_000)})},
