@@ -28,6 +28,7 @@ from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
 v1 = tf.compat.v1
 CODES_PER_BLOCK = 4096
 BATCH_NORM_DECAY = 0.99
+SMALLEST_SCALE = 1e-6  # standard deviation of the first principal component, in units of [-1, 1]
 LAYERS = {"fast": conv2d_transpose, "slim": slim.conv2d_transpose}
 
 
@@ -317,6 +318,8 @@ def initial_codes(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the initial table of codes as blocks (rows, values), so that no second table of this size has to fit in memory."""
     config, images = setting.config, setting.images.array()
     pca = fit_pca(images, config.num_dims, config.seed) if config.code_init == "pca" else None
+    if pca is not None and pca.scales[0] < SMALLEST_SCALE:
+        pca = None  # copies of one image: all codes would be zero, and the zero vector has no direction in which it could be moved
     for part in slices(len(images), CODES_PER_BLOCK):
         rows = np.arange(part.start, part.stop)
         if pca is not None:

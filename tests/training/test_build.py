@@ -1,11 +1,13 @@
 """The training graph: towers, their gradients, batch-norm averages and the average of the weights."""
 
+import types
+
 import numpy as np
 import pytest
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.training import build, build_loss, build_model, build_train_ops, prepare, weight_average
+from glo_lib.training import build, build_loss, build_model, build_train_ops, initial_codes, prepare, weight_average
 
 v1 = tf.compat.v1
 
@@ -64,3 +66,15 @@ def test_the_weight_average_starts_with_a_low_decay():
         weight.load(np.float32(0), session)
         session.run(update)
         assert session.run(average.average(weight)) == pytest.approx(10)  # decay (1 + 0) / (10 + 0), not 0.9995
+
+
+@pytest.mark.parametrize("num_images", [2, 7, 40])
+def test_copies_of_one_image_start_from_random_codes(num_images):
+    copies = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8), num_images, axis=0)
+    images = types.SimpleNamespace(array=lambda: copies)
+    started = []
+    for code_init in ("pca", "normal"):
+        setting = types.SimpleNamespace(config=TrainConfig(code_init=code_init, num_dims=num_images - 1), images=images)
+        started.append(np.concatenate([values for _, values in initial_codes(setting)]))
+    np.testing.assert_array_equal(*started)
+    assert np.linalg.norm(started[0], axis=1).min() > 0
