@@ -17,7 +17,7 @@ from glo_lib.config import SPLITS, TrainConfig
 from glo_lib.images.celeba import PARTITION, TRAINING, Search, find_list, look_up, read_partition
 from glo_lib.images.files import survey_images
 from glo_lib.images.people import find_people, hold_out_people
-from glo_lib.system.cache import shown
+from glo_lib.system.cache import cache_root, shown
 
 EMBEDDED_IMAGES = 4096
 
@@ -56,10 +56,11 @@ def find_images(config: TrainConfig, announce: bool = False) -> list[str]:
 
     Args:
         config: the settings.
-        announce: print which images were found in ``data_dir``, and, if some are held out, how they were split.
+        announce: print which images were found in ``data_dir``, and, if some are held out, how they were split; not for a folder in the
+            cache, whose images this library has made.
     """
     split = find_split(config)
-    if announce and config.data_dir:
+    if announce and config.data_dir and not Path(config.data_dir).is_relative_to(cache_root()):  # there are only the embedded faces
         print(*filter(None, (split.found, split.how)), sep="\n", flush=True)
     return split.training
 

@@ -98,6 +98,8 @@ def test_what_was_found_and_how_it_was_split_is_printed_where_images_were_given(
     find_images(config)
     monkeypatch.setattr(faces, "load_faces", lambda count: folder)
     find_images(TrainConfig(held_out=0.1), announce=True)
+    monkeypatch.setenv("GLO_CACHE_DIR", str(folder.parent))
+    find_images(config, announce=True)  # as if this library had written the folder
     assert capsys.readouterr().out == ""
 
 
