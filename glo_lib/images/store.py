@@ -101,7 +101,7 @@ def decode_images(
     files = filenames if isinstance(filenames, Identity) else identify(filenames)
     path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop, max_megapixels)}.uint8"
     wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames)
-    decoded = _read_cache(wanted) or _build_cache(wanted, (tight_crop, max_megapixels), progress, on_bad_image)
+    decoded = _read_cache(wanted, progress) or _build_cache(wanted, (tight_crop, max_megapixels), progress, on_bad_image)
     _check_skipped(decoded, on_bad_image)
     return decoded
 
@@ -119,7 +119,7 @@ def _leave_out(wanted: DecodedImages, reasons: Mapping[int, str]) -> DecodedImag
     return wanted._replace(num_images=len(kept), filenames=kept, skipped=MappingProxyType(skipped))
 
 
-def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
+def _read_cache(wanted: DecodedImages, progress: bool) -> DecodedImages | None:
     """Return the images of the cache; None if there is no cache, or if it belongs to other files or is damaged."""
     try:
         description = json.loads(wanted.path.with_suffix(".json").read_text())
@@ -127,15 +127,23 @@ def _read_cache(wanted: DecodedImages) -> DecodedImages | None:
         decoded = _leave_out(wanted, {int(position): str(reason) for position, reason in description.get("skipped", {}).items()})
         if description.get("key", wanted.path.stem) != wanted.path.stem or decoded.path.stat().st_size != decoded.num_bytes:
             return None
-        stride = max(1, len(checksums) // CHECKED_BLOCKS)
-        with open(decoded.path, "rb") as file:
-            for block in range(0, len(checksums), stride):
-                file.seek(block * CHECKSUM_BYTES)
-                if zlib.crc32(file.read(CHECKSUM_BYTES)) != checksums[block]:
-                    return None
+        if not _blocks_are_whole(decoded.path, checksums, progress):
+            return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return decoded if len(checksums) == -(-decoded.num_bytes // CHECKSUM_BYTES) else None
+
+
+def _blocks_are_whole(path: Path, checksums: list[int], progress: bool) -> bool:
+    """Return whether the blocks that are checked have their checksums."""
+    blocks = range(0, len(checksums), max(1, len(checksums) // CHECKED_BLOCKS))
+    with open(path, "rb") as file, slow_progress("checking decoded images", len(blocks), " blocks", shown=progress) as bar:
+        for block in blocks:
+            file.seek(block * CHECKSUM_BYTES)
+            if zlib.crc32(file.read(CHECKSUM_BYTES)) != checksums[block]:
+                return False
+            bar.update()
+    return True
 
 
 def _build_cache(wanted: DecodedImages, how: tuple[bool, float], progress: bool, on_bad_image: str) -> DecodedImages:
