@@ -141,7 +141,7 @@ class TrainConfig:
     seed: int = _setting(0, "of weights, codes and order of the images", least=0, most=2**63 - 1)
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
-    checkpoint_seconds: int = _setting(600, "seconds between two checkpoints", least=1)
+    checkpoint_seconds: int = _setting(600, "most seconds between two checkpoints, and at most a tenth of max_seconds", least=1)
     on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
     max_megapixels: float = _setting(64.0, "largest image that is read, in millions of pixels; a larger one cannot be read", above=0)
 
