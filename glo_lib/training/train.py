@@ -35,10 +35,11 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     """Train GLO or a VAE, continue a run that was stopped, or return the results of a finished run.
 
     Ctrl-C (in a notebook: the interrupt button) stops the run after the current step, saves everything, and returns the results so far.
-    SIGTERM does the same and then ends the program. Call the function again with the same settings to continue the run. After a crash, it
-    continues from the newest complete checkpoint. The final codes, weights and metrics are bit for bit equal to those of an uninterrupted
-    run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock. On GPUs this holds only
-    with ``deterministic="true"``, because some of their operations add numbers in an order that changes from run to run.
+    SIGTERM does the same and then ends the program; so do the closing of the terminal and, in a notebook, the end of the program that
+    started its kernel, such as papermill (`glo_lib.system.stopping`). Call the function again with the same settings to continue the run.
+    After a crash, it continues from the newest complete checkpoint. The final codes, weights and metrics are bit for bit equal to those of
+    an uninterrupted run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock. On GPUs
+    this holds only with ``deterministic="true"``, because some of their operations add numbers in an order that changes from run to run.
 
     Metrics and figures are computed from the run folder.
 
