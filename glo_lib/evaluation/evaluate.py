@@ -20,6 +20,7 @@ from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.model import TrainedModel, load
 from glo_lib.runs.folder import read_hardware, read_history, read_json, write_codes, write_json
 from glo_lib.runs.run import OpenRun
+from glo_lib.system.progress import slow_progress
 
 IMAGES_PER_BATCH = 250
 MAX_IMAGES = 2000
@@ -44,12 +45,13 @@ def evaluate(run: OpenRun) -> dict[str, Any]:
         metrics = read_json(folder / "metrics.json")
         if metrics.get("steps") == run.progress.step:
             return metrics
-    if run.config.model == "vae":
-        write_codes(folder, load_encoder(run).encode(run.images.array()).mean)
-    model = load(run)
-    write_codes(folder, model.codes)
-    metrics = measure(run, model)
-    write_figures(folder / "figures", run_figures(folder, model, run.images.array()))
+    with slow_progress("metrics and figures"):
+        if run.config.model == "vae":
+            write_codes(folder, load_encoder(run).encode(run.images.array()).mean)
+        model = load(run)
+        write_codes(folder, model.codes)
+        metrics = measure(run, model)
+        write_figures(folder / "figures", run_figures(folder, model, run.images.array()))
     write_json(folder / "metrics.json", metrics)  # written last, because its presence marks a complete evaluation
     return metrics
 

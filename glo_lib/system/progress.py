@@ -58,7 +58,7 @@ def slow_progress(description: str, total: float | None = None, unit: str = "", 
     Args:
         description: what is done, at the start of the line.
         total: number of units, if it is known.
-        unit: name of a unit, with a blank in front.
+        unit: name of a unit, with a blank in front; without total and unit, the line has the time alone.
         shown: false shows nothing.
         settings: further arguments of ``tqdm.tqdm``.
 
@@ -72,6 +72,8 @@ def slow_progress(description: str, total: float | None = None, unit: str = "", 
         with tqdm(disable=True) as bar:
             yield bar
         return
+    if total is None and not unit:
+        settings = {"bar_format": "{desc}: {elapsed}", **settings}
     ended = threading.Event()
     with progress_bar(desc=description, total=total, unit=unit, delay=SILENT_SECONDS, **settings) as bar:
         writer = threading.Thread(target=_write_every_second, args=(bar, ended), daemon=True)

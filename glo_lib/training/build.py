@@ -22,6 +22,7 @@ from glo_lib.projection import get_projection, project, project_ball
 from glo_lib.recipe import Phase
 from glo_lib.runs.folder import SECONDS_NAME, UNREPORTED_NAME
 from glo_lib.runs.run import Run
+from glo_lib.system.progress import slow_progress
 from glo_lib.training.schedule import phase_of
 from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
 
@@ -317,7 +318,8 @@ def _project_to_initial_sphere(config: TrainConfig) -> Callable[[tf.Tensor], tf.
 def initial_codes(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the initial table of codes as blocks (rows, values), so that no second table of this size has to fit in memory."""
     config, images = setting.config, setting.images.array()
-    pca = fit_pca(images, config.num_dims, config.seed) if config.code_init == "pca" else None
+    with slow_progress("principal components"):
+        pca = fit_pca(images, config.num_dims, config.seed) if config.code_init == "pca" else None
     if pca is not None and pca.scales[0] < SMALLEST_SCALE:
         pca = None  # copies of one image: all codes would be zero, and the zero vector has no direction in which it could be moved
     for part in slices(len(images), CODES_PER_BLOCK):

@@ -66,6 +66,13 @@ def test_what_is_slow_shows_its_progress_even_before_anything_is_done(monkeypatc
     assert out.getvalue() == written  # nobody writes any more
 
 
+def test_a_computation_without_units_shows_its_time_alone(monkeypatch):
+    out = terminal(monkeypatch)
+    with slow_progress("metrics"):
+        wait_for(lambda: "metrics: 00:00" in out.getvalue())
+    assert "it" not in out.getvalue()
+
+
 def test_what_is_fast_or_not_to_be_shown_shows_nothing(monkeypatch):
     out = terminal(monkeypatch)
     with slow_progress("decoding", 2, shown=False) as bar:
