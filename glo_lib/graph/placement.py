@@ -3,6 +3,7 @@
 The functions only read the graph. No GPU is needed, because TensorFlow's Linux package registers its GPU kernels on every machine.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 
@@ -38,8 +39,12 @@ def operations_without_gpu_kernel(graph: tf.Graph) -> list[str]:
 
 
 def _has_gpu_kernel(node: tf.compat.v1.NodeDef) -> bool:
-    found = [kernel for kernel in kernels.get_registered_kernels_for_op(node.op).kernel if kernel.device_type in GPU_KERNELS]
-    return any(all(_allows(constraint, node) for constraint in kernel.constraint) for kernel in found)
+    return any(all(_allows(constraint, node) for constraint in kernel.constraint) for kernel in _gpu_kernels(node.op))
+
+
+@functools.cache
+def _gpu_kernels(operation_type: str) -> list:
+    return [kernel for kernel in kernels.get_registered_kernels_for_op(operation_type).kernel if kernel.device_type in GPU_KERNELS]
 
 
 def _allows(constraint, node: tf.compat.v1.NodeDef) -> bool:
