@@ -591,8 +591,10 @@ which makes TensorFlow use slower operations that give the same bits each time; 
   warning is shown there.
 - The image cache is written under a temporary name, and renamed when it is complete and has its checksums. The next process removes the
   files that a killed process left behind.
-- Images that cannot be read are all named in one message, and training is refused. With `on_bad_image=skip` they are left out instead, and
-  listed in `skipped.json`.
+- Images that cannot be read are all named in one message, which says what each file is, and training is refused. With `on_bad_image=skip`
+  they are left out instead, and listed in `skipped.json`.
+- Pixels count, and metadata that cannot be read are ignored. The pixels of an image do not depend on its metadata, but for its orientation.
+- The run says how many images it found in which folder, and what it passed over and why.
 - Nothing in a run folder is unpickled, and no setting reaches a shell.
 - If a loss or a gradient is not finite, the step stops before any weight is updated. The step is then evaluated again without its updates,
   tensor by tensor, and the first tensor that is not finite is named.

@@ -35,6 +35,10 @@ def jpeg_scale_index(height: Any, width: Any, image_size: int, tight_crop: bool)
     It is the smallest fraction whose central square still has at least four times as many pixels a side as the resized image. The images
     of CelebA (178x218 pixels) are always decoded at full size, photographs of 12 megapixels at 1/8 for 64 pixels a side.
 
+    Against full decoding, the resized images of six photographs of 2.5 to 3 megapixels had a PSNR of 45.2 to 46.9 dB (32, 64 and 128
+    pixels, fractions from 1/2 to 1/8): less than two of 256 levels apart. With twice instead of four times as many pixels it was 43.3 dB
+    at least, and with once 38.2 dB.
+
     Args:
         height: in pixels: a number or a scalar tensor.
         width: likewise.
