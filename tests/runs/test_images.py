@@ -81,10 +81,10 @@ def test_skipped_images_are_left_out_even_if_they_can_be_read_now(small_config, 
     (moved / "a").mkdir()
     (moved / "a" / "only.jpg").write_bytes(b"")
     result = train(small_config(moved, tmp_path / "run", on_bad_image="skip", num_epochs=1))
-    decoded = store.decode_images([str(path) for path in sorted(moved.glob("*.jpg"))[1:]], 32).array()[:]
     with monkeypatch.context() as patch:
         patch.setattr(store, "decode_files", lambda *_: pytest.fail("decoded again"))
         images = training_images(result.run_dir)
+    decoded = store.decode_images([str(path) for path in sorted(moved.glob("*.jpg"))[1:]], 32).array()[:]
     assert len(read_codes(result.run_dir)) == images.num_images == 47
     np.testing.assert_array_equal(images.array(), decoded)
     for name in ("000.jpg", "a/only.jpg"):
