@@ -54,9 +54,10 @@ def jpeg_scale_index(height: Any, width: Any, image_size: int, tight_crop: bool)
     """
     if tight_crop:
         return 0 if isinstance(height, int) else tf.constant(0)
-    side = min(height, width) if isinstance(height, int) else tf.minimum(height, width)
-    enough = [side // scale >= MIN_OVERSAMPLING * image_size for scale in JPEG_SCALES[1:]]
-    return sum(enough) if isinstance(height, int) else tf.reduce_sum(tf.cast(tf.stack(enough), tf.int32))
+    sides = [scale * MIN_OVERSAMPLING * image_size for scale in JPEG_SCALES[1:]]  # from which on an image is decoded at 1/2, 1/4, 1/8
+    if isinstance(height, int):
+        return sum(min(height, width) >= side for side in sides)
+    return tf.reduce_sum(tf.cast(tf.minimum(height, width) >= sides, tf.int32))
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Decode image files to square images of one size, as bytes.
 
-TensorFlow decodes JPEG files in parallel, and only their central square; Pillow reads all other files, several at a time. A large JPEG
-file is decoded at a fraction of its size, by the same rule in both. Which of the two reads a file, and how, depends only on its pixels and
-never on its metadata.
+TensorFlow decodes JPEG files in parallel, and only their central square: small images in batches, large ones singly in several threads and
+at a fraction of their size. Pillow reads all other files, also in several threads. The fraction follows one rule in both. Which of the two
+reads a file, and how, depends only on its pixels and never on its metadata.
 """
 
 import functools
@@ -18,14 +18,12 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
 from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_at_scale
 from glo_lib.images.formats import JPEG_EXTENSIONS
-from glo_lib.images.metadata import read_jpeg_header, turn_upright
+from glo_lib.images.metadata import UPRIGHT, read_jpeg_header, turn_upright
 from glo_lib.images.reading import MAX_MEGAPIXELS, read_stored
 
 v1 = tf.compat.v1
-FILES_PER_BATCH = 64  # JPEG files in a batch, unless they are large
-BYTES_PER_BATCH = 2**22  # of files in a batch: few large photographs at a time, so that progress can be shown
-FILES_SAMPLED = 100  # whose sizes are looked at
-MAX_THREADS = 8  # that read files with Pillow, each of which holds a whole image
+FILES_PER_BATCH = 64  # small JPEG files in a batch
+MAX_THREADS = 8  # that decode single files, each of which may hold a whole image
 
 
 class Geometry(NamedTuple):
@@ -68,7 +66,7 @@ def decode_files(
         single = _SingleFiles(session, filenames, geometry, [position for position, jpeg in enumerate(is_jpeg) if not jpeg])
         try:
             next_position = 0
-            for first, images in _decode_jpegs(session, filenames, np.flatnonzero(is_jpeg), geometry):
+            for first, images in _decode_small_jpegs(session, filenames, np.flatnonzero(is_jpeg), geometry):
                 yield from single.decode(range(next_position, first))
                 yield first, images
                 next_position = first + len(images)
@@ -77,21 +75,21 @@ def decode_files(
             single.close()
 
 
-def _decode_jpegs(
+def _decode_small_jpegs(
     session: v1.Session, filenames: Sequence[str], positions: np.ndarray, geometry: Geometry
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Decode the JPEG files at some positions; yield the position of the first file of each run of consecutive ones, and their images.
 
-    Files that TensorFlow cannot decode, or whose header is unusual, are left out.
+    Large images, files that TensorFlow cannot decode, and files whose header is unusual are left out.
     """
     names = [filenames[position] for position in positions]
     # (n,); without the type, an empty list would become a float tensor
     encoded = tf.constant([os.fsencode(name) for name in names], tf.string)
     dataset = tf.data.Dataset.from_tensor_slices((tf.constant(positions, tf.int64), encoded))
     images = dataset.map(
-        lambda position, name: (position, _decode_jpeg(name, geometry)), num_parallel_calls=2 * os.cpu_count()
+        lambda position, name: (position, _decode_small_jpeg(name, geometry)), num_parallel_calls=2 * os.cpu_count()
     ).ignore_errors()
-    iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(_files_per_batch(names)).prefetch(2)))
+    iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(FILES_PER_BATCH).prefetch(2)))
     next_batch = iterator.get_next()
     session.run(iterator.initializer)
     while True:
@@ -102,18 +100,12 @@ def _decode_jpegs(
         # The headers are read after decoding, because the files are then in the system's cache and other threads decode meanwhile.
         headers = [read_jpeg_header(filenames[position]) for position in found]
         for row, header in enumerate(headers):
-            if header is not None:
+            if header is not None and header.orientation != UPRIGHT:
                 decoded[row] = turn_upright(decoded[row].copy(), header.orientation)
         usable = [row for row, header in enumerate(headers) if header is not None]
         for run in np.split(usable, np.flatnonzero(np.diff(found[usable]) != 1) + 1):
             if len(run):
                 yield int(found[run[0]]), decoded[run]
-
-
-def _files_per_batch(names: Sequence[str]) -> int:
-    """Return how many files are decoded before the next progress is reported, from the sizes of some of them."""
-    sizes = [os.path.getsize(name) for name in names[:: max(1, len(names) // FILES_SAMPLED)] if os.path.isfile(name)]
-    return int(np.clip(BYTES_PER_BATCH / max(1, np.mean(sizes or [1])), 1, FILES_PER_BATCH))
 
 
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -200,21 +192,39 @@ class _SingleFiles:
             self._pool.shutdown(cancel_futures=True)
 
 
+def _decode_small_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """Decode the central square of a JPEG file as it is stored. Images that are decoded at a fraction of their size fail: to choose among
+    the fractions here would take a seventh more time for each small image."""
+    contents, shape, is_allowed = _read_jpeg(filename, geometry)
+    index = jpeg_scale_index(shape[0], shape[1], geometry.image_size, geometry.tight_crop)
+    top, left, side = central_square(shape, geometry.tight_crop)
+    side = tf.where(is_allowed & tf.equal(index, 0), side, 0)
+    square = tf.io.decode_and_crop_jpeg(contents, tf.stack([top, left, side, side]), channels=3)
+    return _as_bytes(resize(square, geometry.image_size))
+
+
 def _decode_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     """Decode the central square of a JPEG file as it is stored, at a fraction of its size if it is large."""
-    contents = tf.io.read_file(filename)
-    shape = tf.io.extract_jpeg_shape(contents)  # (3,)
-    # A larger image would take too much memory. TensorFlow refuses a window without pixels before it decodes anything.
-    is_allowed = tf.cast(shape[0], tf.float64) * tf.cast(shape[1], tf.float64) <= geometry.max_megapixels * 1e6
+    contents, shape, is_allowed = _read_jpeg(filename, geometry)
+    square = tf.stack(central_square(shape, geometry.tight_crop))
 
     def decode(scale: int) -> tf.Tensor:
         window, fraction = window_at_scale(square, scale)
         pixels = tf.io.decode_and_crop_jpeg(contents, tf.where(is_allowed, window, 0), channels=3, ratio=scale)
         return resize(pixels, geometry.image_size) if scale == 1 else resize_fraction(pixels, fraction, geometry.image_size)
 
-    square = tf.stack(central_square(shape, geometry.tight_crop))  # (3,) first row, first column, side
     index = jpeg_scale_index(shape[0], shape[1], geometry.image_size, geometry.tight_crop)
     return _as_bytes(tf.switch_case(index, [functools.partial(decode, scale) for scale in JPEG_SCALES]))
+
+
+def _read_jpeg(filename: tf.Tensor, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the contents of a JPEG file, its shape (3,), and whether it is not too large.
+
+    A larger image would take too much memory. TensorFlow refuses a window without pixels before it decodes anything.
+    """
+    contents = tf.io.read_file(filename)
+    shape = tf.io.extract_jpeg_shape(contents)
+    return contents, shape, tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64) <= int(geometry.max_megapixels * 1e6)
 
 
 def _as_bytes(resized: tf.Tensor) -> tf.Tensor:

@@ -185,11 +185,11 @@ def test_a_folder_of_other_images_is_decoded_in_several_threads_some_in_advance(
     assert len(most) == 7  # each once
 
 
-def test_few_large_files_are_decoded_at_a_time(tmp_path):
-    small, large = write_file(tmp_path / "a", bytes(10_000)), write_file(tmp_path / "b", bytes(3_000_000))
-    assert decode._files_per_batch([small] * 500) == 64 and decode._files_per_batch([large] * 5) == 1
-    assert decode._files_per_batch([small, large] * 50) == 2 and decode._files_per_batch([]) == 64
-    assert decode._files_per_batch([str(tmp_path / "missing")]) == 64
+def test_large_photographs_among_small_ones_keep_their_place(tmp_path):
+    names = write_grey_files(tmp_path, [10, 12, 14, 16, 18])
+    for name, value in ((names[1], 100), (names[4], 120)):
+        Image.new("RGB", (400, 300), (value,) * 3).save(name)
+    assert decoded_values(names) == pytest.approx([10, 100, 14, 16, 120], abs=1)
 
 
 def test_a_generator_that_is_left_early_ends_its_threads(tmp_path):
