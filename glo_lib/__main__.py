@@ -1,4 +1,4 @@
-"""``python -m glo_lib``: samples, encodings, interpolations, neighbours and exports of a trained run, without a notebook."""
+"""``python -m glo_lib``: samples, encodings, interpolations, neighbours, exports and judgements of a trained run, without a notebook."""
 
 import argparse
 import sys
@@ -46,15 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _doctor(options)
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
+    from glo_lib.runs.folder import RunFolderInUse
     from glo_lib.runs.images import check_not_among_images
 
     try:
-        if options.command is not _export:  # export does its own check: it replaces a folder only if the folder is an earlier export
+        # export does its own check, because it replaces a folder only if the folder is an earlier export; judge writes to the run folder
+        if options.command not in (_export, _judge):
             _check_png_path(options.out)
             check_free(options.out, options.force)
             check_not_among_images(options.run, options.out)
         return options.command(options)
-    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, PermissionError, RunFolderInUse) as error:
         hint = " (--force)" if isinstance(error, FileExistsError) else ""
         print(f"python -m glo_lib {options.name}: {error}{hint}", file=sys.stderr)
         return REFUSED
@@ -112,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         "the decoder for use without this library: OUT ending with .npz is a file of arrays, any other a SavedModel's folder",
         "decoder",
     )
+    what = "compare reconstructions and samples with unseen photographs, by networks that recognise objects and faces (make judges)"
+    judge = commands.add_parser("judge", help=what, description=what[0].upper() + what[1:] + ". Adds the result to metrics.json.")
+    judge.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
+    judge.add_argument("--n", type=int, default=1000, help="images of each kind; 0: as many as there are (default: %(default)s)")
+    _add_data(judge)
+    judge.set_defaults(command=_judge)
     doctor = commands.add_parser("doctor", help="what this machine offers to a training run, and what to do where something is missing")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -253,6 +261,16 @@ def _export(options: argparse.Namespace) -> int:
 
     export = export_npz if options.out.suffix == ".npz" else export_saved_model
     print(f"wrote {export(load(options.run), options.out, options.force)}")
+    return DONE
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from glo_lib.evaluation.judgement import judge_run, markdown_table
+
+    judgement = judge_run(options.run, options.n, options.data)
+    if "reference" not in judgement:
+        raise ValueError("\n  ".join(["there is no judge:", *judgement["missing"]]))
+    print(markdown_table(judgement))
     return DONE
 
 

