@@ -6,7 +6,8 @@
 The settings are those of `glo_lib.config.TrainConfig`. The held-out images come from the data set's ``list_eval_partition.txt``, or are
 drawn at random if there is no such file. For each seed these models are trained: GLO, GLO with random initial codes, the VAE for the same
 number of steps, the VAE for the same time, and the VAE with a smaller beta. The benchmark writes OUT.json with all numbers and OUT.md with
-means and standard deviations. Trained models stay in the cache, so an interrupted benchmark continues where it stopped.
+means and standard deviations. The tables have columns for the judges that are installed (``make judges``). Trained models stay in the
+cache, so an interrupted benchmark continues where it stopped.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from glo_lib.config import TrainConfig, describe
 from glo_lib.evaluation import comparison, evaluate
 from glo_lib.evaluation.comparison import Row
+from glo_lib.evaluation.judges import installed_judges, missing_judges
 from glo_lib.training import find_split, train
 
 DEFAULTS = {
@@ -31,7 +33,7 @@ SMALL_BETA = 0.1
 def rows_of_seed(config: TrainConfig) -> list[Row]:
     """Train and measure all models with one seed. The last row is that of the held-out images."""
     split = find_split(config)
-    sets = comparison.image_sets(config, split, config.seed)
+    sets = comparison.image_sets(config, split, config.seed, installed_judges(config.tight_crop))
     glo = train(config)
     vae = dataclasses.replace(config, model="vae")
     vaes = {
@@ -88,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     if len(given.seeds) < 2 or not all("=" in setting for setting in given.settings):
         parser.error("give settings as name=value, and at least two seeds: the table shows their spread")
     parameters = {**DEFAULTS, **dict(setting.split("=", 1) for setting in given.settings)}
+    print(*missing_judges(), sep="\n", file=sys.stderr)
     configs = [TrainConfig.from_parameters({**parameters, "seed": seed}) for seed in given.seeds]
     write(given.out, configs[0], given.seeds, [rows_of_seed(config) for config in configs], arguments)
     print(given.out.with_suffix(".md").read_text())

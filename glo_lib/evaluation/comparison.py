@@ -10,13 +10,23 @@ from glo_lib import inference
 from glo_lib.codes import fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.features import AttributeClassifier, Features, pca_features
-from glo_lib.evaluation.metrics import frechet_distance, memorisation_ratio, precision_recall, psnr, relative_sharpness, ssim
+from glo_lib.evaluation.judges import TITLES, Judge, compare_people
+from glo_lib.evaluation.metrics import (
+    frechet_distance,
+    kernel_distance,
+    memorisation_ratio,
+    precision_recall,
+    psnr,
+    relative_sharpness,
+    ssim,
+)
 from glo_lib.images.split import Split
 from glo_lib.images.store import decode_images
 
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 FEATURE_DIMS = 32
 MAX_HELD_OUT = 2000
+PARTS = ("training", "held_out")
 HEADINGS = {
     "psnr_training": "PSNR training, dB",
     "psnr_held_out": "PSNR held out, dB",
@@ -30,7 +40,34 @@ HEADINGS = {
     "memorisation": "memorisation",
 }
 MEASURES = tuple(HEADINGS)
-RECONSTRUCTION_MEASURES, SAMPLE_MEASURES = MEASURES[:4], MEASURES[4:]
+JUDGED_RECONSTRUCTIONS = {
+    **{
+        f"kernel_{part}_{judge}": f"kernel distance × 1000, {part.replace('_', ' ')}, {TITLES[judge]}" for judge in TITLES for part in PARTS
+    },
+    **{f"same_person_{part}": f"same person, {part.replace('_', ' ')}" for part in PARTS},
+}
+JUDGED_SAMPLES = {
+    **{f"kernel_{judge}": f"kernel distance × 1000, {TITLES[judge]}" for judge in TITLES},
+    **{f"memorisation_{judge}": f"memorisation, {TITLES[judge]}" for judge in TITLES},
+}
+RECONSTRUCTION_MEASURES, SAMPLE_MEASURES = (*MEASURES[:4], *JUDGED_RECONSTRUCTIONS), (*MEASURES[4:], *JUDGED_SAMPLES)
+ALL_HEADINGS = {**HEADINGS, **JUDGED_RECONSTRUCTIONS, **JUDGED_SAMPLES}
+
+
+class JudgedPhotographs(NamedTuple):
+    """The photographs of `ImageSets` as a judge sees them.
+
+    Attributes:
+        judge: a trained network.
+        held_out: (n, k) features of the held-out images, the reference that images are compared with.
+        reference: (n, k) features of the training images `ImageSets.reference`.
+        training: (N, k) features of all training images.
+    """
+
+    judge: Judge
+    held_out: np.ndarray
+    reference: np.ndarray
+    training: np.ndarray
 
 
 class ImageSets(NamedTuple):
@@ -44,6 +81,7 @@ class ImageSets(NamedTuple):
         attributes: features for the Fréchet distance, precision and recall, from a classifier of the attributes of the training images.
             Without a list of attributes these are the principal components.
         classifier: that classifier, or None.
+        judged: the photographs as judges see them, if there are judges.
     """
 
     training: np.ndarray
@@ -52,6 +90,7 @@ class ImageSets(NamedTuple):
     pixels: Features
     attributes: Features
     classifier: AttributeClassifier | None
+    judged: tuple[JudgedPhotographs, ...] = ()
 
     @property
     def reference(self) -> np.ndarray:
@@ -78,13 +117,14 @@ class Contender(NamedTuple):
 Row = dict[str, str | float]
 
 
-def image_sets(config: TrainConfig, split: Split, seed: int = 0) -> ImageSets:
+def image_sets(config: TrainConfig, split: Split, seed: int = 0, judges: Sequence[Judge] = ()) -> ImageSets:
     """Decode the training and held-out images, and fit the features to the training images.
 
     Args:
         config: settings that hold the image size and the crop.
         split: from `glo_lib.images.split.find_split`. At most 2,000 held-out images are used.
         seed: seed of the classifier.
+        judges: trained networks whose features are compared too, from `glo_lib.evaluation.judges.installed_judges`.
     """
     training, held_out = (
         decode_images(part, config.image_size, config.tight_crop, max_megapixels=config.max_megapixels).array()
@@ -94,7 +134,14 @@ def image_sets(config: TrainConfig, split: Split, seed: int = 0) -> ImageSets:
     rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
     pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))
     classifier = _fit_classifier(training, split.training, seed)
-    return ImageSets(training, rows, np.array(held_out), pixels, classifier.features if classifier else pixels, classifier)
+    features = classifier.features if classifier else pixels
+    judged = tuple(_judge_photographs(judge, training, rows, held_out) for judge in judges)
+    return ImageSets(training, rows, np.array(held_out), pixels, features, classifier, judged)
+
+
+def _judge_photographs(judge: Judge, training: np.ndarray, rows: np.ndarray, held_out: np.ndarray) -> JudgedPhotographs:
+    of_training = judge.features(training)
+    return JudgedPhotographs(judge, judge.features(held_out), of_training[rows], of_training)
 
 
 def _fit_classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
@@ -157,18 +204,36 @@ def measure(contender: Contender, sets: ImageSets) -> list[Row]:
     Returns:
         Rows with ``model``, ``prior`` and the `MEASURES`. For the reconstructions these are PSNR (dB) and SSIM. For the samples they are
         the sharpness relative to the data, the Fréchet distances to `ImageSets.reference`, precision and recall of the features
-        ``attributes``, and the memorisation ratio.
+        ``attributes``, and the memorisation ratio. If there are judges, the rows also have `JUDGED_RECONSTRUCTIONS` and `JUDGED_SAMPLES`,
+        for which the reference is the held-out images.
     """
     reconstruction = {
         "psnr_training": float(psnr(sets.reference, contender.of_training).mean()),
         "psnr_held_out": float(psnr(sets.held_out, contender.of_held_out).mean()),
         "ssim_training": float(ssim(sets.reference, contender.of_training).mean()),
         "ssim_held_out": float(ssim(sets.held_out, contender.of_held_out).mean()),
+        **_judge_reconstructions(contender, sets),
     }
     return [
         {"model": contender.name, "prior": prior, **reconstruction, **measure_samples(samples, sets)}
         for prior, samples in contender.samples.items()
     ]
+
+
+def _judge_reconstructions(contender: Contender, sets: ImageSets) -> dict[str, float]:
+    numbers = {}
+    for judged in sets.judged:
+        judge = judged.judge
+        for part, images, originals in (
+            ("training", contender.of_training, judged.reference),
+            ("held_out", contender.of_held_out, judged.held_out),
+        ):
+            features = judge.features(images)
+            numbers[f"kernel_{part}_{judge.name}"] = kernel_distance(features, judged.held_out).value
+            if judge.describe_people:
+                people = compare_people(judge.describe_people(originals), judge.describe_people(features))
+                numbers[f"same_person_{part}"] = people["same_person"]
+    return numbers
 
 
 def measure_samples(samples: np.ndarray, sets: ImageSets) -> dict[str, float]:
@@ -183,13 +248,28 @@ def measure_samples(samples: np.ndarray, sets: ImageSets) -> dict[str, float]:
         "precision": precision,
         "recall": recall,
         "memorisation": memorisation_ratio(samples, sets.held_out, sets.training),
+        **_judge_samples([judged.judge.features(samples) for judged in sets.judged], sets),
     }
 
 
+def _judge_samples(features_of_judges: Sequence[np.ndarray], sets: ImageSets) -> dict[str, float]:
+    numbers = {}
+    for features, judged in zip(features_of_judges, sets.judged, strict=True):
+        numbers[f"kernel_{judged.judge.name}"] = kernel_distance(features, judged.held_out).value
+        numbers[f"memorisation_{judged.judge.name}"] = memorisation_ratio(features, judged.held_out, judged.training)
+    return numbers
+
+
 def measure_data(sets: ImageSets) -> Row:
-    """Measure held-out images as if they were samples: the row of a perfect sampler."""
-    nothing = dict.fromkeys(MEASURES, float("nan"))
-    return {"model": "held-out images", "prior": "", **nothing, **measure_samples(sets.held_out, sets)}
+    """Measure held-out images as if they were samples: the row of a perfect sampler.
+
+    Judges compare the held-out images themselves with samples, so here they compare them with training images.
+    """
+    numbers = measure_samples(sets.held_out, sets)
+    for judged in sets.judged:
+        numbers[f"kernel_{judged.judge.name}"] = kernel_distance(judged.reference, judged.held_out).value
+    nothing = dict.fromkeys([*MEASURES, *(JUDGED_RECONSTRUCTIONS if sets.judged else ())], float("nan"))
+    return {"model": "held-out images", "prior": "", **nothing, **numbers}
 
 
 def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
@@ -209,7 +289,7 @@ def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
         raise ValueError(f"{len(runs)} runs with the rows {names[:2]}; give at least two runs with the same rows")
     means, deviations = [], []
     for rows in zip(*runs, strict=True):
-        values = {number: [row[number] for row in rows] for number in MEASURES}
+        values = {number: [row[number] for row in rows] for number in ALL_HEADINGS if number in rows[0]}
         names_of = {"model": rows[0]["model"], "prior": rows[0]["prior"]}
         means.append({**names_of, **{number: float(np.mean(value)) for number, value in values.items()}})
         deviations.append({**names_of, **{number: float(np.std(value, ddof=1)) for number, value in values.items()}})
@@ -236,7 +316,8 @@ def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] |
 
 
 def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers: Sequence[str]) -> str:
-    headings = [{"model": "model", "prior": "samples from", **HEADINGS}[name] for name in (*names, *numbers)]
+    numbers = [number for number in numbers if all(number in row for row, _ in rows)]  # without judges there are fewer
+    headings = [{"model": "model", "prior": "samples from", **ALL_HEADINGS}[name] for name in (*names, *numbers)]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(names) + "|--:" * len(numbers) + "|"]
     for row, deviation in rows:
         cells = [_cell(number, row[number], None if deviation is None else deviation[number]) for number in numbers]
@@ -247,5 +328,7 @@ def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers
 def _cell(name: str, value: float, deviation: float | None) -> str:
     if np.isnan(value):
         return ""
-    digits = 2 if name.startswith(("psnr", "frechet", "memorisation", "sharpness")) else 3
+    if name.startswith("kernel"):
+        value, deviation = 1000 * value, None if deviation is None else 1000 * deviation
+    digits = 1 if name.startswith("kernel") else 2 if name.startswith(("psnr", "frechet", "memorisation", "sharpness")) else 3
     return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")

@@ -14,7 +14,9 @@ from glo_lib import inference
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import comparison, evaluate
 from glo_lib.evaluation.comparison import HEADINGS, MEASURES, average_rows, measure
-from glo_lib.evaluation.metrics import psnr
+from glo_lib.evaluation.judges import Judge
+from glo_lib.evaluation.metrics import kernel_distance, psnr
+from glo_lib.images.pixels import to_floats
 from glo_lib.images.split import find_split
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.training import train
@@ -89,6 +91,37 @@ def test_every_number_is_that_of_its_images(runs):
     assert data_row["memorisation"] == pytest.approx(1) and np.isnan(data_row["psnr_training"]) and data_row["frechet_pixels"] > 0
 
 
+def corners(images):
+    """Features of images: twelve pixels."""
+    return to_floats(np.asarray(images))[:, ::16, ::16].reshape(len(images), 12)
+
+
+def test_judges_compare_with_held_out_images(runs):
+    judge = Judge("face_recogniser", corners, lambda features: 0.2 * features)
+    sets = comparison.image_sets(CONFIG, find_split(CONFIG), judges=(judge,))
+    of_training = to_floats(sets.reference)
+    dark = np.clip(to_floats(sets.held_out) - 1, -1, 1)
+    known = comparison.Contender("known", of_training, dark, {"itself": of_training, "dark": dark})
+    row, dark_row = measure(known, sets)
+    expected = {
+        name: kernel_distance(corners(images), corners(sets.held_out)).value for name, images in (("same", of_training), ("dark", dark))
+    }
+    assert row["kernel_training_face_recogniser"] == row["kernel_face_recogniser"] == pytest.approx(expected["same"], abs=1e-6)
+    assert row["kernel_held_out_face_recogniser"] == dark_row["kernel_face_recogniser"] == pytest.approx(expected["dark"], abs=1e-6)
+    strangers = np.linalg.norm(0.2 * (corners(sets.held_out) - corners(dark)), axis=1)
+    assert row["same_person_training"] == 1 and row["same_person_held_out"] == pytest.approx((strangers < 0.6).mean())
+    assert row["memorisation_face_recogniser"] == 0 and dark_row["memorisation_face_recogniser"] > 0
+    data_row = comparison.measure_data(sets)
+    assert data_row["kernel_face_recogniser"] == pytest.approx(expected["same"], abs=1e-6)
+    assert data_row["memorisation_face_recogniser"] == pytest.approx(1)
+    reconstructions, samples = comparison.markdown_tables([row, dark_row, data_row]).split("\n\n")
+    assert f"{1000 * row['kernel_face_recogniser']:.1f} |" in samples.splitlines()[2]
+    assert "kernel distance × 1000, held out, Face recogniser" in reconstructions and "EfficientNet" not in reconstructions + samples
+    means, deviations = average_rows([[row], [dark_row | {"prior": "itself"}]])
+    assert means[0]["kernel_face_recogniser"] == pytest.approx((expected["same"] + expected["dark"]) / 2, abs=1e-6)
+    assert f"± {1000 * deviations[0]['kernel_face_recogniser']:.1f} |" in comparison.markdown_tables(means, deviations)
+
+
 def row_of(value, **names):
     return {"model": "GLO", "prior": "p", **dict.fromkeys(MEASURES, value), **names}
 
@@ -121,6 +154,7 @@ def test_the_benchmark_trains_and_measures_every_contender(runs, monkeypatch):
         return types.SimpleNamespace(run_dir=glo if config.model == "glo" else vae, metrics={"seconds": 7.0})
 
     monkeypatch.setattr(claims, "train", record)
+    monkeypatch.setattr(claims, "installed_judges", lambda tight_crop: ())
     monkeypatch.setattr(comparison, "image_sets", lambda *_: sets)
     monkeypatch.setattr(comparison, "glo_contender", functools.partial(comparison.glo_contender, steps=2))
     monkeypatch.setattr(comparison, "measure", lambda contender, _: [{"model": contender.name} for _ in contender.samples])
