@@ -1,6 +1,8 @@
 """``python -m glo_lib``: samples, encodings, interpolations, neighbours, exports and judgements of a trained run, without a notebook."""
 
 import argparse
+import contextlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``main(["sample", "--run", "my_run", "--out", "samples.png"])``
     """
     options = _parser().parse_args(arguments)
-    if options.command is _doctor:
-        return _doctor(options)
+    if options.command in (_doctor, _data):
+        return options.command(options)
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
     from glo_lib.runs.folder import RunFolderInUse
@@ -120,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--n", type=int, default=1000, help="images of each kind; 0: as many as there are (default: %(default)s)")
     _add_data(judge)
     judge.set_defaults(command=_judge)
+    what = "what a folder or archive of images holds, what is missing or damaged, and what to do next; CelebA, LFW and FFHQ are recognised"
+    data = commands.add_parser("data", help=what, description=what[0].upper() + what[1:] + ".")
+    data.add_argument("path", metavar="PATH", help="folder or zip archive; of CelebA also a folder above its images or their archive")
+    data.add_argument("--decode", action="store_true", help="read every pixel of every image, which finds all damage and takes minutes")
+    data.add_argument("--json", action="store_true", help="print all facts as JSON, with the names of all damaged images")
+    data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="what this machine offers to a training run, and what to do where something is missing")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -272,6 +280,19 @@ def _judge(options: argparse.Namespace) -> int:
         raise ValueError("\n  ".join(["there is no judge:", *judgement["missing"]]))
     print(markdown_table(judgement))
     return DONE
+
+
+def _data(options: argparse.Namespace) -> int:
+    from glo_lib.images.report import examine
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the progress
+            report = examine(options.path, options.decode)
+    except (OSError, ValueError) as error:
+        print(f"python -m glo_lib data: {error}", file=sys.stderr)
+        return REFUSED
+    print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if options.json else report)
+    return DONE if report.is_sound else PARTLY_DONE if report.num_images else REFUSED
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from glo_lib.system.cache import cache_root
 
-PARTITION = "list_eval_partition"
-IDENTITY = "identity_CelebA"
 ENDINGS = (".txt", ".csv")
 LIST_FOLDERS = ("Eval", "Anno")
 # Folders of the release that hold images, in lower case. The lists lie above them, so the folders above them are searched too.
@@ -43,15 +41,15 @@ def find_list(name: str, data_dir: str | Path, filenames: Sequence[str]) -> Sear
     too.
 
     Args:
-        name: `PARTITION` or `IDENTITY`; the list may end with txt or csv.
+        name: of a list of `glo_lib.images.release.LISTS`; the file may end with txt or csv.
         data_dir: folder or archive, as given by the user.
-        filenames: the image files that were found in it, at least one.
+        filenames: the image files that were found in it; without any, the folders above and beside are searched only.
 
     Returns:
         `Search`.
 
     Example:
-        ``find_list(PARTITION, "CelebA/Img", list_images("CelebA/Img")).path``
+        ``find_list("list_eval_partition", "CelebA/Img", list_images("CelebA/Img")).path``
     """
     given = Path(data_dir).expanduser()
     folders = dict.fromkeys(_folders_within(given, filenames))
@@ -64,6 +62,8 @@ def find_list(name: str, data_dir: str | Path, filenames: Sequence[str]) -> Sear
 
 def _folders_within(given: Path, filenames: Sequence[str]) -> Iterator[Path]:
     """Yield the common folder of the images, and those above it up to the given folder, or up to the folder of the unpacked archive."""
+    if not filenames:
+        return
     folder = Path(os.path.commonpath([os.path.abspath(folder) for folder in {os.path.dirname(filename) for filename in filenames}]))
     tops = {Path(os.path.abspath(given)), given.resolve()}
     archives = Path(os.path.abspath(cache_root() / "archives"))

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.images.celeba import IDENTITY, find_list, look_up, read_identities
+from glo_lib.images.celeba import find_list, look_up, read_identities
+from glo_lib.images.release import IDENTITY, where_to_get
 from glo_lib.system.cache import shown
 
 NUMBERED_NAME = re.compile(r"(.*[^\W\d_].*)_\d+")  # as in Labeled Faces in the Wild: a name, which has a letter, and a number
@@ -58,7 +59,7 @@ def find_people(data_dir: str | Path, filenames: Sequence[str]) -> People:
     raise ValueError(
         f"held_out_by is 'identity', and nothing says who is in the images: there is no {IDENTITY}.txt or .csv in "
         f"{', '.join(map(shown, search.folders))} (nor in Eval or Anno there), {unnamed!r} is not a name such as NAME_0001.jpg, "
-        "and there is not a folder for each person; add one of these, or give another held_out_by"
+        f"and there is not a folder for each person; add one of these, or give another held_out_by{where_to_get(filenames)}"
     )
 
 

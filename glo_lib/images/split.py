@@ -14,9 +14,10 @@ import numpy as np
 
 from glo_lib import faces
 from glo_lib.config import SPLITS, TrainConfig
-from glo_lib.images.celeba import PARTITION, TRAINING, Search, find_list, look_up, read_partition
+from glo_lib.images.celeba import TRAINING, Search, find_list, look_up, read_partition
 from glo_lib.images.files import survey_images
 from glo_lib.images.people import find_people, hold_out_people
+from glo_lib.images.release import PARTITION, advice, where_to_get
 from glo_lib.system.cache import cache_root, shown
 
 EMBEDDED_IMAGES = 4096
@@ -77,7 +78,7 @@ def find_split(config: TrainConfig) -> Split:
     Raises:
         ValueError: a part would be empty, or a list is damaged or missing. If there are too few images, the message names the other
             settings that do not fit so few images as well.
-        FileNotFoundError: see `glo_lib.images.files.list_images`.
+        FileNotFoundError: see `glo_lib.images.files.list_images`; the message says where CelebA is to be had if that is what is missing.
 
     Example:
         ``find_split(TrainConfig(held_out=0.1)).held_out``
@@ -89,6 +90,8 @@ def find_split(config: TrainConfig) -> Split:
         return split_images(data_dir, config.held_out, num_samples, by=config.held_out_by)
     except ImpossibleSplit as error:
         raise ValueError(config.describe_misfit(error.num_images, [str(error)], error.cures)) from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{advice(data_dir)}") from None
 
 
 def split_images(data_dir: str | Path, held_out: float, num_samples: int = 0, seed: int = 0, by: str = "auto") -> Split:
@@ -162,7 +165,9 @@ def _split_by_partition_or_seed(filenames: list[str], data_dir: str | Path, held
     if search.path is not None:
         split = _split_by_partition(filenames, search.path)
     elif by == "partition":
-        raise ValueError(f"held_out_by is 'partition', and there is {where}; add the list, or give another held_out_by")
+        raise ValueError(
+            f"held_out_by is 'partition', and there is {where}; add the list, or give another held_out_by{where_to_get(filenames)}"
+        )
     else:
         split = _split_by_seed(filenames, held_out, seed)._replace(
             how=f"drawn at random with seed {seed}" + (f" ({where})" if by == "auto" else "")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glo_lib.images.celeba import IDENTITY, PARTITION, find_list, look_up, read_identities, read_partition, read_rows, without_empty_ends
+from glo_lib.images.celeba import find_list, look_up, read_identities, read_partition, read_rows, without_empty_ends
 from glo_lib.images.files import list_images
+from glo_lib.images.release import IDENTITY, PARTITION
 from glo_lib.system.cache import cache_root
 from tests.make_files import write_file
 
