@@ -209,15 +209,22 @@ def wait_for(kind: str, place: Place, child: int, chance: random.Random, seconds
         while time.monotonic() < until and alive(child):
             time.sleep(0.001)
         return
-    folder, mark = (place.cache / "images", store.UNFINISHED) if kind == "cache" else (place.run, "_temp")
-    sightings, was_there = chance.randint(1, 1 if kind == "cache" else 5), False
+    sightings, was_there = chance.randint(1, 1 if kind == "cache" else 5), _is_writing(kind, place)  # what a killed process has left
     while alive(child):
-        is_there = folder.is_dir() and any(mark in name for name in os.listdir(folder))
+        is_there = _is_writing(kind, place)
         sightings -= is_there and not was_there
         was_there = is_there
         if not sightings:
             time.sleep(chance.choice([0, chance.uniform(0, 0.2 if kind == "cache" else 0.003)]))
             return
+
+
+def _is_writing(kind: str, place: Place) -> bool:
+    """Return whether the image cache, or a checkpoint, is being written."""
+    if kind == "cache":
+        folder = place.cache / "images"
+        return folder.is_dir() and any(store.UNFINISHED in name for name in os.listdir(folder))
+    return place.run.is_dir() and _unfinished(os.listdir(place.run))
 
 
 def where(place: Place) -> str:
@@ -226,7 +233,7 @@ def where(place: Place) -> str:
     cached = os.listdir(place.cache / "images") if (place.cache / "images").is_dir() else []
     if (place.run / "metrics.json").exists():
         return "after the run was complete"
-    if any("_temp" in name for name in names) or _unfinished(names):
+    if _unfinished(names):
         return "while a checkpoint was written"
     if not any(name.endswith(".json") and not name.startswith(store.UNFINISHED) for name in cached):
         return "while the image cache was built" if cached else "before anything was written"
@@ -236,9 +243,10 @@ def where(place: Place) -> str:
 
 
 def _unfinished(names: list[str]) -> bool:
+    """Return whether a checkpoint has no checksums yet, or a file of TensorFlow's still has its temporary name."""
     prefixes = {name.partition(".index")[0].partition(".data-")[0] for name in names if name.endswith(".index") or ".data-" in name}
     noted = {name.removesuffix(checkpoints.CHECKSUMS) for name in names if name.endswith(checkpoints.CHECKSUMS)}
-    return prefixes != noted  # checksums that are not yet written, or no longer needed
+    return prefixes != noted or any("temp" in name for name in names)
 
 
 def killed_run(place: Place, towers: int, chance: random.Random, original: Reference) -> dict[str, Any]:
@@ -587,8 +595,10 @@ which makes TensorFlow use slower operations that give the same bits each time; 
 - `images.csv` in the run folder records the size and the digest of every image. If images were added, removed, renamed or altered, training
   is refused with a message that names them. Other settings are refused too, except those that are safe to change: the length of the run,
   its folders, and how often it reports.
-- The run folder is locked by `flock`. The lock is released when the process ends, whatever the reason. Windows has no such lock, so a
-  warning is shown there.
+- The run folder is locked by `flock`. The lock is released when the process ends, whatever the reason. Windows and some network folders
+  have no such lock, so a warning with the reason is shown there.
+- Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) end the run after the current step, with a checkpoint. In a notebook the end of the
+  program that started the kernel does the same, even its end by `kill -9`, because the kernel looks for its parent five times a second.
 - The image cache is written under a temporary name, and renamed when it is complete and has its checksums. The next process removes the
   files that a killed process left behind.
 - Images that cannot be read are all named in one message, which says what each file is, and training is refused. With `on_bad_image=skip`
