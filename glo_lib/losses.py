@@ -16,6 +16,7 @@ from glo_lib.networks import efficientnet
 from glo_lib.recipe import parse_loss
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # the generating kernel of Burt and Adelson (1983), a = 3/8
+MOST_PIXELS_MOVED = 7  # all positions within the four halvings of the first nine blocks would be 16; 8 suffice (benchmarks/README.md)
 SMALLEST_LEVEL = 4  # pixels a side; in smaller images the five taps of the kernel would reach beyond both edges
 
 
@@ -152,7 +153,9 @@ def collapse_pyramid(pyramid: list[tf.Tensor]) -> tf.Tensor:
     return image
 
 
-def perceptual_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, num_blocks: int = 6) -> tf.Tensor:
+def perceptual_loss(
+    images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, num_blocks: int = 6, seed: tf.Tensor | None = None
+) -> tf.Tensor:
     """Compare features of a trained network: the mean absolute difference of its maps, each divided by its usual size.
 
     A pixel loss is lowest where the decoder averages over everything that it cannot predict, and this average is blurred. The first blocks
@@ -160,11 +163,16 @@ def perceptual_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float
     one. Hoshen et al. (2019, GLANN) train GLO with such a loss on features of VGG; here the network is EfficientNet-Lite0, which is
     smaller, and its weights come with a package (`glo_lib.networks.efficientnet`).
 
+    The network halves its maps several times, so it hardly notices some fine patterns, for instance a chessboard of pixels, and a decoder
+    that is trained with it draws them. With a seed both images are moved by a random number of pixels first, and mirrored half of the
+    time. A pattern that the network overlooks at one place it notices at another.
+
     Args:
         images: (batch, size, size, 3), in [-1, 1].
         reconstructions: the same shape and range.
         weight: factor of the loss.
         num_blocks: the first blocks of the network, whose maps are compared.
+        seed: (2,) int, another one for each step; None: the images are not moved.
 
     Returns:
         Scalar, in units of the usual size of a map's entries.
@@ -178,12 +186,23 @@ def perceptual_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float
     """
     images, reconstructions = _as_tensors_of_one_shape(images, reconstructions)
     weights = efficientnet.load_weights()
+    if seed is not None:
+        images, reconstructions = (_moved(x, seed) for x in (images, reconstructions))
     of_images, of_reconstructions = (efficientnet.efficientnet_lite0(x, weights, num_blocks).blocks for x in (images, reconstructions))
     differences = [
         tf.reduce_mean(tf.abs(theirs - tf.stop_gradient(ours))) / size
         for ours, theirs, size in zip(of_images, of_reconstructions, efficientnet.MEAN_SIZES, strict=False)
     ]
     return weight * tf.add_n(differences) / num_blocks
+
+
+def _moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Move images down and to the right by up to `MOST_PIXELS_MOVED`, and mirror them or not, as the seed says."""
+    down, right, mirrored = tf.unstack(tf.random.stateless_uniform([3], seed, 0, MOST_PIXELS_MOVED + 1, tf.int32))
+    padded = tf.pad(images, [[0, 0], [MOST_PIXELS_MOVED, 0], [MOST_PIXELS_MOVED, 0], [0, 0]], "SYMMETRIC")
+    height, width = images.shape[1:3]
+    moved = padded[:, MOST_PIXELS_MOVED - down :, MOST_PIXELS_MOVED - right :][:, :height, :width]
+    return tf.ensure_shape(tf.where(tf.equal(mirrored % 2, 0), moved, moved[:, :, ::-1]), images.shape)
 
 
 LOSSES: dict[str, Callable[..., tf.Tensor]] = {

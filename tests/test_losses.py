@@ -1,5 +1,6 @@
 """The three losses against values computed by hand, double loops, and a second implementation of the Laplacian pyramid."""
 
+import functools
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glo_lib import losses
 from glo_lib.graph.backend import tf
 from glo_lib.losses import (
     LOSSES,
@@ -272,8 +274,35 @@ def test_the_perceptual_loss_has_no_variables_and_a_gradient_for_the_reconstruct
         assert not v1.global_variables() and of_images is None and of_reconstructions is not None
 
 
+def test_images_are_moved_by_whole_pixels_and_mirrored_as_the_seed_says():
+    image = np.arange(2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
+    padded = np.pad(image, ((0, 0), (7, 0), (7, 0), (0, 0)), "symmetric")
+    places = {(down, right): padded[:, 7 - down : 23 - down, 7 - right : 23 - right] for down in range(8) for right in range(8)}
+    found = []
+    with tf.Graph().as_default(), v1.Session() as session:
+        seed = v1.placeholder(tf.int64, [2])
+        moved = losses._moved(tf.constant(image), seed)
+        for step in range(60):
+            result = session.run(moved, {seed: [1, step]})
+            place = [
+                place for place, expected in places.items() if any(np.array_equal(result, x) for x in (expected, expected[:, :, ::-1]))
+            ]
+            assert len(place) == 1
+            found.append((*place[0], np.array_equal(result, places[place[0]])))
+    assert [len({one[axis] for one in found}) for axis in range(3)] == [8, 8, 2]
+
+
+@needs_judge
+def test_the_perceptual_loss_moves_both_images_alike():
+    images, reconstructions = some_images(size=16), some_images(size=16, seed=1)
+    seeded = [functools.partial(perceptual_loss, num_blocks=2, seed=np.array([0, step])) for step in range(3)]
+    assert [value(loss, images, images) for loss in seeded] == [0, 0, 0]
+    values = [value(loss, images, reconstructions) for loss in seeded]
+    assert len(set(values)) == 3 and values == pytest.approx([np.mean(values)] * 3, rel=0.2)
+
+
 def test_without_the_weights_the_perceptual_loss_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
     efficientnet.load_weights.cache_clear()
-    with pytest.raises(ModuleNotFoundError, match=r"glo_lib\[judge\]"), tf.Graph().as_default():
+    with pytest.raises(ModuleNotFoundError, match="are not installed: make judges"), tf.Graph().as_default():
         LOSSES["perceptual"](tf.zeros([1, 16, 16, 3]), tf.zeros([1, 16, 16, 3]))

@@ -218,7 +218,9 @@ def _place_variables_on(parameters: str, device: str) -> Callable[[tf.Operation]
 def build_loss(setting: Setting, model: Model) -> tf.Tensor:
     """Build the mean of the towers' losses in the present phase, a scalar. The loss of a VAE includes the KL divergence."""
     config = setting.config
-    loss_function = get_loss(setting.phase.loss, perceptual={"num_blocks": config.perceptual_blocks})
+    with tf.device("/cpu:0"):
+        seed = tf.stack([tf.constant(config.seed, tf.int64), tf.cast(v1.train.get_global_step(), tf.int64)])
+    loss_function = get_loss(setting.phase.loss, perceptual={"num_blocks": config.perceptual_blocks, "seed": seed})
     losses = []
     for number, tower in enumerate(model.towers):
         with tf.device(tower.reconstructions.device), v1.name_scope(f"loss_{number}"):

