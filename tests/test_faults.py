@@ -156,7 +156,7 @@ def test_bad_images_are_refused_or_skipped_and_listed(small_config, small_images
     (data / "009b.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"^2 image file\(s\) cannot be read(.|\n)*002\.jpg(.|\n)*009b\.png"):
         prepare(small_config(data, tmp_path / "run"))
-    with pytest.raises(ValueError, match="num_dims is 47, and 47 images have 46 principal components"):
+    with pytest.raises(ValueError, match="num_dims is 47, and there are 47 images, with 46 principal components"):
         prepare(small_config(data, tmp_path / "run", on_bad_image="skip", num_dims=47))
     assert not (tmp_path / "run").exists()
     setting = prepare(small_config(data, tmp_path / "run", on_bad_image="skip"))
