@@ -23,6 +23,7 @@ SCHEDULES = ("cosine", "constant")
 OPTIMIZERS = ("adam", "sgd")
 BAD_IMAGE_POLICIES = ("error", "skip")
 SPLITS = ("auto", "share", "partition", "identity")  # glo_lib.images.split
+CROPS = ("square", "tight", "landmarks")  # glo_lib.images.crop, glo_lib.images.landmarks
 TRUTHS = ("auto", "true", "false")
 MODELS = ("glo", "vae")
 # Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
@@ -108,7 +109,10 @@ class TrainConfig:
     held_out_by: str = _setting(
         "auto", "partition: as CelebA's list says; share: at random; identity: whole people; auto: partition if found", allowed=SPLITS
     )
-    tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side")
+    tight_crop: bool = _setting(False, "crop the central 108 pixels instead of the short side; the same as crop tight")
+    crop: str = _setting(
+        "square", "square: the short side; tight: the central 108 pixels; landmarks: a face, after its eyes (CelebA's list)", allowed=CROPS
+    )
     image_size: int = _setting(64, "pixels a side", allowed=IMAGE_SIZES)
     num_dims: int = _setting(64, "dimensions d of the latent codes", least=1)
     num_filters: tuple[int, ...] = _setting((), "widths of the decoder, as in 256-128-64-32; empty: those for the image size")
@@ -149,6 +153,7 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             value = _check_value(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+        self._match_crops()
         self._check_losses()
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
@@ -165,6 +170,13 @@ class TrainConfig:
             raise ValueError(
                 f"held_out_by is {self.held_out_by!r}, and held_out is 0, so nothing is held out; give held_out too, a share such as 0.1"
             )
+
+    def _match_crops(self) -> None:
+        """Give ``tight_crop``, the older setting, and ``crop`` the same meaning."""
+        if self.tight_crop and self.crop == "landmarks":
+            raise ValueError("tight_crop is True, and crop is 'landmarks'; give one of the two (crop tight means the same as tight_crop)")
+        object.__setattr__(self, "crop", "tight" if self.tight_crop else self.crop)
+        object.__setattr__(self, "tight_crop", self.crop == "tight")
 
     def _check_losses(self) -> None:
         for name, parse in (("loss", parse_loss), ("phases", parse_phases)):

@@ -37,6 +37,7 @@ WRONG = {
     "num_samples": ([-1, 0.5, True, None, "many", "-3"], "a whole number of at least 0"),
     "held_out": ([*BAD_WEIGHTS, 0.95], "a finite number of at least 0 and at most 0.9"),
     "held_out_by": (["person", "", None, 1], "auto, share, partition, identity"),
+    "crop": (["wide", None, True], "square, tight, landmarks"),
     "tight_crop": ([2, -1, 0.5, None, "", "maybe", [True]], "true or false"),
     "image_size": ([0, 16, 100, -64, 64.5, True, "64px", None], "32, 64, 128, 256"),
     "num_filters": (BAD_WIDTHS, "widths such as 256-128-64-32"),
@@ -102,6 +103,14 @@ def test_the_smallest_and_the_largest_values_are_allowed():
 def test_text_and_similar_types_are_converted_to_the_type_of_the_setting(name, given, value):
     read = getattr(TrainConfig.from_parameters({name: given}), name)
     assert read == value and type(read) is type(value)
+
+
+def test_crop_and_the_older_tight_crop_have_the_same_meaning():
+    assert TrainConfig(tight_crop=True) == TrainConfig(crop="tight") == TrainConfig(tight_crop=True, crop="tight")
+    assert TrainConfig(crop="tight").tight_crop is True and TrainConfig(tight_crop=True).crop == "tight"
+    assert [TrainConfig(crop=crop).tight_crop for crop in ("square", "landmarks")] == [False, False]
+    with pytest.raises(ValueError, match="tight_crop is True, and crop is 'landmarks'; give one of the two"):
+        TrainConfig(tight_crop=True, crop="landmarks")
 
 
 def test_unknown_names_are_refused_with_all_known_ones():
@@ -269,6 +278,8 @@ def test_two_runs_differ_in_the_settings_that_may_not_change(name):
         expected = []
     elif name == "image_size":  # determines the widths
         expected.append(f"num_filters: {one.num_filters}, not {other.num_filters}")
+    elif name == "tight_crop":  # the same as crop tight
+        expected.append("crop: 'square', not 'tight'")
     elif name == "phases":  # determine the loss
         expected.insert(0, "loss: 'mse', not 'lap1'")
     elif name == "model":  # determines the projection

@@ -20,6 +20,7 @@ from glo_lib.evaluation.metrics import (
     relative_sharpness,
     ssim,
 )
+from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.split import Split
 from glo_lib.images.store import decode_images
 
@@ -127,7 +128,13 @@ def image_sets(config: TrainConfig, split: Split, seed: int = 0, judges: Sequenc
         judges: trained networks whose features are compared too, from `glo_lib.evaluation.judges.installed_judges`.
     """
     training, held_out = (
-        decode_images(part, config.image_size, config.tight_crop, max_megapixels=config.max_megapixels).array()
+        decode_images(
+            part,
+            config.image_size,
+            config.tight_crop,
+            max_megapixels=config.max_megapixels,
+            landmarks=landmarks_for(config.crop, part, config.data_dir),
+        ).array()
         for part in (split.training, split.held_out)
     )
     held_out = held_out[:MAX_HELD_OUT]

@@ -17,6 +17,7 @@ from glo_lib.config import LOSSES, TrainConfig
 from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import fit_components
 from glo_lib.images.files import list_images
+from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.pixels import slices
 from glo_lib.images.split import find_split
 from glo_lib.images.store import decode_images
@@ -113,7 +114,7 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
         if metrics.get("steps") != run.progress.step:
             raise ValueError(f"{str(folder)!r} has not been evaluated after its last step, {run.progress.step}; train it to its end first")
-        judges, judgement = installed_judges(run.config.tight_crop), {"missing": missing_judges()}
+        judges, judgement = installed_judges(run.config.crop != "square"), {"missing": missing_judges()}
         if judges:
             judgement |= _judge(judges, run, num_judged, data_dir, seed)
         write_json(folder / "metrics.json", {**metrics, "judges": judgement})
@@ -174,7 +175,13 @@ def find_reference(
         wanted, kind = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose"
         files = list_images(faces.load_faces(wanted, NEW_FACES_SEED))
     decoded = decode_images(
-        files, config.image_size, config.tight_crop, progress=True, on_bad_image="skip", max_megapixels=config.max_megapixels
+        files,
+        config.image_size,
+        config.tight_crop,
+        progress=True,
+        on_bad_image="skip",
+        max_megapixels=config.max_megapixels,
+        landmarks=landmarks_for(config.crop, files, data_dir or config.data_dir),
     )
     count = _check_count(decoded.num_images)
     photographs = decoded.array()

@@ -5,10 +5,11 @@ nested ``img_align_celeba/img_align_celeba``; others have all lists beside the f
 """
 
 import csv
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from glo_lib.system.cache import cache_root
 
@@ -18,7 +19,10 @@ LIST_FOLDERS = ("Eval", "Anno")
 IMAGE_FOLDERS = ("img", "img_align_celeba", "img_align_celeba_png", "img_celeba")
 TRAINING = "0"  # 0 training, 1 validation, 2 test
 PARTS = ("0", "1", "2")
+NUM_COORDINATES = 10  # x and y of five landmarks
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+SPLIT_BY_SEED = "held_out_by 'share' to have the images split by a seed"
+Value = TypeVar("Value")
 
 
 class Search(NamedTuple):
@@ -119,6 +123,41 @@ def read_identities(path: str | Path) -> dict[str, str]:
     return _read_pairs(path, "a person")
 
 
+def read_landmarks(path: str | Path) -> dict[str, tuple[float, ...]]:
+    """Read CelebA's ``list_landmarks_align_celeba``: each line has a file name and ten numbers.
+
+    Args:
+        path: the file, see `read_rows`. The first lines may be the number of images and the names of the columns.
+
+    Returns:
+        For each file name x and y of the left eye, the right eye, the nose, the left and the right corner of the mouth.
+
+    Raises:
+        ValueError: a line is something else, or a file name is listed twice; the message has the number of the line.
+
+    Example:
+        ``read_landmarks("Anno/list_landmarks_align_celeba.txt")["000001.jpg"]``
+    """
+    points: dict[str, tuple[float, ...]] = {}
+    for number, cells in ((number, without_empty_ends(row)) for number, row in read_rows(path)):
+        is_header = not points and (len(cells) == 1 or all(not _is_number(cell) for cell in cells))
+        if is_header:
+            continue
+        if len(cells) != 1 + NUM_COORDINATES or not all(_is_number(cell) for cell in cells[1:]):
+            raise ValueError(f"{str(path)!r}, line {number}: {' '.join(cells)[:80]!r} is not a file name and {NUM_COORDINATES} numbers")
+        if cells[0] in points:
+            raise ValueError(f"{str(path)!r}, line {number}: {cells[0]!r} is listed twice")
+        points[cells[0]] = tuple(float(cell) for cell in cells[1:])
+    return points
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
 def _read_pairs(path: str | Path, meaning: str, allowed: Sequence[str] = ()) -> dict[str, str]:
     """Read a list of file names and values; the first line may be a header."""
     values: dict[str, str] = {}
@@ -137,13 +176,14 @@ def _read_pairs(path: str | Path, meaning: str, allowed: Sequence[str] = ()) -> 
     return values
 
 
-def look_up(values: dict[str, str], filenames: Sequence[str], path: str | Path) -> list[str]:
+def look_up(values: Mapping[str, Value], filenames: Sequence[str], path: str | Path, way_out: str = SPLIT_BY_SEED) -> list[Value]:
     """Return the value of each image file in a list; folders are ignored, and a converted image may have another ending.
 
     Args:
-        values: from `read_partition` or `read_identities`.
+        values: from `read_partition`, `read_identities` or `read_landmarks`.
         filenames: image files.
         path: the file of the list, for the message.
+        way_out: what to give instead of the list, for the message.
 
     Raises:
         ValueError: an image is not in the list.
@@ -157,8 +197,7 @@ def look_up(values: dict[str, str], filenames: Sequence[str], path: str | Path) 
     missing = [name for name, value in zip(names, found, strict=True) if value is None]
     if missing:
         raise ValueError(
-            f"{str(path)!r} lists {len(values)} images, and not {missing[0]!r} ({len(missing)} missing); "
-            "complete it, or give held_out_by 'share' to have the images split by a seed"
+            f"{str(path)!r} lists {len(values)} images, and not {missing[0]!r} ({len(missing)} missing); complete it, or give {way_out}"
         )
     return found
 

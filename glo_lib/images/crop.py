@@ -7,6 +7,7 @@ from glo_lib.graph.backend import tf
 TIGHT_CROP = 108  # pixels a side: only the face in CelebA's aligned images of 178x218 pixels
 # JPEG files can be decoded at these fractions of their size, which takes a fraction of the time: 1, 1/2, 1/4, 1/8.
 JPEG_SCALES = (1, 2, 4, 8)
+ROUNDING = 1e-3  # of a pixel, by which the edge of a square may lie outside its image after rounding
 MIN_OVERSAMPLING = 4  # the square of an image decoded at a fraction has at least this many times the pixels a side that are wanted
 
 
@@ -81,6 +82,21 @@ def window_at_scale(square: tf.Tensor, scale: Any) -> tuple[tf.Tensor, tf.Tensor
     corner = square[:2] // scale
     window = tf.concat([corner, (square[:2] + square[2] + scale - 1) // scale - corner], axis=0)
     return window, tf.cast((square - tf.concat([corner * scale, [0]], axis=0)) / scale, tf.float32)
+
+
+def window_around(square: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the whole pixels that a square touches whose position and side are fractions of pixels.
+
+    Args:
+        square: (3,) float32 upper edge, left edge and side; it lies in the image.
+
+    Returns:
+        (4,) int32 first row, first column, height and width of the pixels, and (3,) float32 the square in them. Without a side, the window
+        has no pixels.
+    """
+    corner = tf.floor(square[:2])
+    end = tf.math.ceil(square[:2] + square[2] - ROUNDING)
+    return tf.cast(tf.concat([corner, end - corner], axis=0), tf.int32), square - tf.concat([corner, [0]], axis=0)
 
 
 def resize_fraction(image: tf.Tensor, square: tf.Tensor, size: int) -> tf.Tensor:

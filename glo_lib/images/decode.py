@@ -16,7 +16,7 @@ import numpy as np
 
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
-from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_at_scale
+from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_around, window_at_scale
 from glo_lib.images.formats import JPEG_EXTENSIONS
 from glo_lib.images.metadata import UPRIGHT, read_jpeg_header, turn_upright
 from glo_lib.images.reading import MAX_MEGAPIXELS, read_stored
@@ -27,19 +27,25 @@ MAX_THREADS = 8  # that decode single files, each of which may hold a whole imag
 
 
 class Geometry(NamedTuple):
-    """How an image is decoded: the size in pixels a side, whether only the centre is kept, and the largest size that is read."""
+    """How an image is decoded: the size in pixels a side, whether only the centre is kept, the largest size that is read, and whether each
+    image has a square of its own."""
 
     image_size: int
     tight_crop: bool
     max_megapixels: float
+    own_squares: bool = False
 
     def jpeg_scale(self, height: int, width: int) -> int:
         """Return the fraction 1, 1/2, 1/4 or 1/8 at which a JPEG image is decoded, as 1, 2, 4 or 8."""
-        return JPEG_SCALES[jpeg_scale_index(height, width, self.image_size, self.tight_crop)]
+        return JPEG_SCALES[jpeg_scale_index(height, width, self.image_size, self.tight_crop or self.own_squares)]
 
 
 def decode_files(
-    filenames: Sequence[str], image_size: int, tight_crop: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+    filenames: Sequence[str],
+    image_size: int,
+    tight_crop: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    squares: np.ndarray | None = None,
 ) -> Iterator[tuple[int, np.ndarray | str]]:
     """Decode, crop, resize and turn upright every file, in order; for a file that cannot be read, yield the reason.
 
@@ -52,6 +58,8 @@ def decode_files(
         image_size: pixels a side.
         tight_crop: see `glo_lib.inputs.preprocess_inputs`.
         max_megapixels: largest image to be read, in millions of pixels.
+        squares: (N, 3) float32 upper edge, left edge and side of a square of each image as it is stored, in pixels or fractions of them
+            (`glo_lib.images.landmarks.stored_squares`). These are cut out at full size, and ``tight_crop`` does not matter.
 
     Yields:
         The position of a file, and uint8 images (n, image_size, image_size, 3) of the n files from there on. For a file that cannot be
@@ -60,13 +68,14 @@ def decode_files(
     Example:
         ``bad = [filenames[position] for position, images in decode_files(filenames, 64) if isinstance(images, str)]``
     """
-    geometry = Geometry(image_size, tight_crop, max_megapixels)
+    geometry = Geometry(image_size, tight_crop, max_megapixels, own_squares=squares is not None)
+    squares = np.zeros((len(filenames), 3), np.float32) if squares is None else squares
     is_jpeg = [filename.lower().endswith(JPEG_EXTENSIONS) for filename in filenames]
     with tf.Graph().as_default(), open_session() as session:
-        single = _SingleFiles(session, filenames, geometry, [position for position, jpeg in enumerate(is_jpeg) if not jpeg])
+        single = _SingleFiles(session, filenames, geometry, squares, [position for position, jpeg in enumerate(is_jpeg) if not jpeg])
         try:
             next_position = 0
-            for first, images in _decode_small_jpegs(session, filenames, np.flatnonzero(is_jpeg), geometry):
+            for first, images in _decode_small_jpegs(session, filenames, np.flatnonzero(is_jpeg), geometry, squares):
                 yield from single.decode(range(next_position, first))
                 yield first, images
                 next_position = first + len(images)
@@ -76,7 +85,7 @@ def decode_files(
 
 
 def _decode_small_jpegs(
-    session: v1.Session, filenames: Sequence[str], positions: np.ndarray, geometry: Geometry
+    session: v1.Session, filenames: Sequence[str], positions: np.ndarray, geometry: Geometry, squares: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Decode the JPEG files at some positions; yield the position of the first file of each run of consecutive ones, and their images.
 
@@ -85,9 +94,9 @@ def _decode_small_jpegs(
     names = [filenames[position] for position in positions]
     # (n,); without the type, an empty list would become a float tensor
     encoded = tf.constant([os.fsencode(name) for name in names], tf.string)
-    dataset = tf.data.Dataset.from_tensor_slices((tf.constant(positions, tf.int64), encoded))
+    dataset = tf.data.Dataset.from_tensor_slices((tf.constant(positions, tf.int64), encoded, tf.constant(squares[positions])))
     images = dataset.map(
-        lambda position, name: (position, _decode_small_jpeg(name, geometry)), num_parallel_calls=2 * os.cpu_count()
+        lambda position, name, square: (position, _decode_small_jpeg(name, geometry, square)), num_parallel_calls=2 * os.cpu_count()
     ).ignore_errors()
     iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(FILES_PER_BATCH).prefetch(2)))
     next_batch = iterator.get_next()
@@ -122,11 +131,12 @@ class _SingleFiles:
         session: of the graph to which the operations are added.
         filenames: all files.
         geometry: how they are decoded.
+        squares: (N, 3) upper edge, left edge and side of the square of each image as stored, if each has its own.
         known: positions of the files that will certainly be asked for; some of them are decoded in advance.
     """
 
-    def __init__(self, session: v1.Session, filenames: Sequence[str], geometry: Geometry, known: Sequence[int]):
-        self._session, self._filenames, self._geometry = session, filenames, geometry
+    def __init__(self, session: v1.Session, filenames: Sequence[str], geometry: Geometry, squares: np.ndarray, known: Sequence[int]):
+        self._session, self._filenames, self._geometry, self._squares = session, filenames, geometry, squares
         self._known, self._started = deque(known), {}
         self._threads = min(MAX_THREADS, os.cpu_count())
 
@@ -136,22 +146,26 @@ class _SingleFiles:
         return ThreadPoolExecutor(self._threads)
 
     @functools.cached_property
-    def _jpeg(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Placeholder of the name of a JPEG file, and its image as stored."""
-        name = v1.placeholder(tf.string, [])
-        return name, _decode_jpeg(name, self._geometry)
+    def _jpeg(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Placeholders of the name of a JPEG file and of its square, and its image as stored."""
+        name, square = v1.placeholder(tf.string, []), v1.placeholder(tf.float32, [3])
+        return name, square, _decode_jpeg(name, self._geometry, square)
 
     @functools.cached_property
     def _pixels(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Placeholders of the fields of `StoredImage`, and the resized square of the image as stored."""
+        """Placeholders of the fields of `StoredImage` and of the image's own square, and the resized square of the image as stored."""
         fields = {
             "pixels": v1.placeholder(tf.uint8, [None, None, 3]),
             "size": v1.placeholder(tf.int32, [2]),
             "scale": v1.placeholder(tf.int32, []),
+            "own_square": v1.placeholder(tf.float32, [3]),
         }
-        pixels, size, scale = fields.values()
+        pixels, size, scale, own_square = fields.values()
+        if self._geometry.own_squares:
+            window, square = window_around(own_square)
+            return fields, _as_bytes(resize_fraction(_cut(pixels, window), square, self._geometry.image_size))
         window, square = window_at_scale(tf.stack(central_square(size, self._geometry.tight_crop)), scale)
-        cropped = tf.slice(pixels, tf.concat([window[:2], [0]], axis=0), tf.concat([window[2:], [3]], axis=0))
+        cropped = _cut(pixels, window)
         image_size = self._geometry.image_size
         resized = tf.cond(tf.equal(scale, 1), lambda: resize(cropped, image_size), lambda: resize_fraction(cropped, square, image_size))
         return fields, _as_bytes(resized)
@@ -168,14 +182,15 @@ class _SingleFiles:
     def _start(self, positions: Sequence[int]) -> None:
         for position in positions:
             if position not in self._started:
-                self._started[position]: Future = self._pool.submit(self._decode, self._filenames[position])
+                self._started[position]: Future = self._pool.submit(self._decode, self._filenames[position], self._squares[position])
 
-    def _decode(self, filename: str) -> np.ndarray | str:
+    def _decode(self, filename: str, own_square: np.ndarray) -> np.ndarray | str:
         header = read_jpeg_header(filename)
         if header is not None:
-            name, image = self._jpeg
+            name, square, image = self._jpeg
             try:
-                return turn_upright(self._session.run(image, {name: os.fsencode(filename)}), header.orientation)[np.newaxis]
+                values = {name: os.fsencode(filename), square: own_square}
+                return turn_upright(self._session.run(image, values), header.orientation)[np.newaxis]
             except tf.errors.OpError:
                 pass  # Pillow decodes more kinds of JPEG files, and knows better what is wrong with the others
         try:
@@ -183,7 +198,7 @@ class _SingleFiles:
         except ValueError as error:
             return str(error).removeprefix(f"{filename!r}: ")
         fields, image = self._pixels
-        values = {placeholder: getattr(stored, name) for name, placeholder in fields.items()}
+        values = {placeholder: own_square if name == "own_square" else getattr(stored, name) for name, placeholder in fields.items()}
         return turn_upright(self._session.run(image, values), stored.orientation)[np.newaxis]
 
     def close(self) -> None:
@@ -192,9 +207,11 @@ class _SingleFiles:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _decode_small_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+def _decode_small_jpeg(filename: tf.Tensor, geometry: Geometry, own_square: tf.Tensor) -> tf.Tensor:
     """Decode the central square of a JPEG file as it is stored. Images that are decoded at a fraction of their size fail: to choose among
     the fractions here would take a seventh more time for each small image."""
+    if geometry.own_squares:
+        return _decode_jpeg(filename, geometry, own_square)
     contents, shape, is_allowed = _read_jpeg(filename, geometry)
     index = jpeg_scale_index(shape[0], shape[1], geometry.image_size, geometry.tight_crop)
     top, left, side = central_square(shape, geometry.tight_crop)
@@ -203,9 +220,13 @@ def _decode_small_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     return _as_bytes(resize(square, geometry.image_size))
 
 
-def _decode_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Decode the central square of a JPEG file as it is stored, at a fraction of its size if it is large."""
+def _decode_jpeg(filename: tf.Tensor, geometry: Geometry, own_square: tf.Tensor) -> tf.Tensor:
+    """Decode a square of a JPEG file as it is stored: its own at full size, or the central one, at a fraction if it is large."""
     contents, shape, is_allowed = _read_jpeg(filename, geometry)
+    if geometry.own_squares:
+        window, fraction = window_around(own_square)
+        pixels = tf.io.decode_and_crop_jpeg(contents, tf.where(is_allowed, window, 0), channels=3)
+        return _as_bytes(resize_fraction(pixels, fraction, geometry.image_size))
     square = tf.stack(central_square(shape, geometry.tight_crop))
 
     def decode(scale: int) -> tf.Tensor:
@@ -215,6 +236,11 @@ def _decode_jpeg(filename: tf.Tensor, geometry: Geometry) -> tf.Tensor:
 
     index = jpeg_scale_index(shape[0], shape[1], geometry.image_size, geometry.tight_crop)
     return _as_bytes(tf.switch_case(index, [functools.partial(decode, scale) for scale in JPEG_SCALES]))
+
+
+def _cut(pixels: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Cut a window, (4,) first row, first column, height and width, out of an image (height, width, 3)."""
+    return tf.slice(pixels, tf.concat([window[:2], [0]], axis=0), tf.concat([window[2:], [3]], axis=0))
 
 
 def _read_jpeg(filename: tf.Tensor, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

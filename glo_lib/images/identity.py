@@ -87,11 +87,12 @@ class Identity:
             return self
         return _add_names([file for file in self.files if file.path not in filenames])
 
-    def cache_key(self, image_size: int, tight_crop: bool, max_megapixels: float) -> str:
+    def cache_key(self, image_size: int, tight_crop: bool, max_megapixels: float, landmarks: str = "") -> str:
         """Return the name of the cache of decoded images: 16 hexadecimal digits that depend on the path, size and ``mtime_ns`` of every
-        file, on the geometry, on the largest size that is read, and on the version of the decoder."""
+        file, on the geometry, on the largest size that is read, on the digest of the landmarks, and on the version of the decoder."""
         parts = (f"{os.path.abspath(file.path)}\t{file.size}\t{file.mtime_ns}" for file in self.files)
-        return digest_of(DECODER_VERSION, image_size, bool(tight_crop), float(max_megapixels), *parts)
+        crop = f"landmarks {landmarks}" if landmarks else bool(tight_crop)
+        return digest_of(DECODER_VERSION, image_size, crop, float(max_megapixels), *parts)
 
     def manifest(self) -> dict[str, Any]:
         """Return what a run folder stores about its data: the number of images, and a digest of their names and sizes."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from glo_lib.images.decode import decode_files
 from glo_lib.images.identity import Identity, identify
+from glo_lib.images.landmarks import landmarks_digest, stored_squares
 from glo_lib.images.reading import MAX_MEGAPIXELS, refuse
 from glo_lib.system import locks
 from glo_lib.system.cache import cache_root, make_cache_folder
@@ -71,12 +72,13 @@ def decode_images(
     progress: bool = False,
     on_bad_image: str = "error",
     max_megapixels: float = MAX_MEGAPIXELS,
+    landmarks: np.ndarray | None = None,
 ) -> DecodedImages:
     """Decode, crop and resize every image file, or return the cache of an earlier call.
 
     `glo_lib.images.decode.decode_files` says how. The name of the cache depends on the paths, sizes and times of the files, on the
-    geometry, and on the largest size that is read. A cache is written under a temporary name and renamed when it is complete. Its checksums
-    are checked when it is opened, and a damaged cache is built again.
+    geometry, on the landmarks, and on the largest size that is read. A cache is written under a temporary name and renamed when it is
+    complete. Its checksums are checked when it is opened, and a damaged cache is built again.
 
     Args:
         filenames: image files, or the result of `glo_lib.images.identity.identify`; the position in this list is the index.
@@ -86,6 +88,8 @@ def decode_images(
         on_bad_image: "error" raises an error if there are files that cannot be read; "skip" leaves them out, and the index is then the
             position among the remaining files.
         max_megapixels: largest image to be read, in millions of pixels; a larger one counts as one that cannot be read.
+        landmarks: (N, 5, 2) positions of eyes and mouth, in the order of the files (`glo_lib.images.landmarks.find_landmarks`): the square
+            around each face is cut out. Default: the central square.
 
     Returns:
         `DecodedImages`.
@@ -99,9 +103,10 @@ def decode_images(
         ``decode_images(list_images("photographs"), image_size=64).array()[0]``
     """
     files = filenames if isinstance(filenames, Identity) else identify(filenames)
-    path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop, max_megapixels)}.uint8"
+    digest = "" if landmarks is None else landmarks_digest(landmarks)
+    path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop, max_megapixels, digest)}.uint8"
     wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames)
-    decoded = _read_cache(wanted, progress) or _build_cache(wanted, (tight_crop, max_megapixels), progress, on_bad_image)
+    decoded = _read_cache(wanted, progress) or _build_cache(wanted, (tight_crop, max_megapixels), landmarks, progress, on_bad_image)
     _check_skipped(decoded, on_bad_image)
     return decoded
 
@@ -146,9 +151,11 @@ def _blocks_are_whole(path: Path, checksums: list[int], progress: bool) -> bool:
     return True
 
 
-def _build_cache(wanted: DecodedImages, how: tuple[bool, float], progress: bool, on_bad_image: str) -> DecodedImages:
-    """Decode all files and write the cache; ``how`` holds the last arguments of `decode_files`."""
+def _build_cache(wanted: DecodedImages, how: tuple, landmarks: np.ndarray | None, progress: bool, on_bad_image: str) -> DecodedImages:
+    """Decode all files and write the cache; ``how`` holds arguments of `decode_files`."""
     folder = make_cache_folder(wanted.path.parent.name)
+    if landmarks is not None:
+        how = (*how, stored_squares(wanted.filenames, landmarks))
     locks.remove_abandoned(folder, UNFINISHED)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=UNFINISHED)
     description = Path(f"{partial}.json")
@@ -182,7 +189,7 @@ def _checksums(filename: str, progress: bool) -> list[int]:
         return checksums
 
 
-def _write_decoded(file: BinaryIO, wanted: DecodedImages, how: tuple[bool, float], progress: bool) -> dict[int, str]:
+def _write_decoded(file: BinaryIO, wanted: DecodedImages, how: tuple, progress: bool) -> dict[int, str]:
     """Write all images that can be read; return the reasons for the others, by position."""
     reasons = {}
     with slow_progress("decoding", len(wanted.filenames), " images", shown=progress) as bar:

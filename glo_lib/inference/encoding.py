@@ -17,6 +17,7 @@ from glo_lib.codes import Pca, RowwiseAdam, fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
+from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.reading import read_stored, unreadable
 from glo_lib.images.sources import find_files
@@ -363,7 +364,8 @@ def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfi
         `UnseenImages`, in the order given; the images of a folder, an archive or a pattern are sorted.
 
     Raises:
-        ValueError: no file is given, or no file can be read.
+        ValueError: no file is given, or no file can be read; or the run's crop follows landmarks, and there is no list of them in the
+            folder of a file.
         FileNotFoundError: a folder or an archive holds no image, or nothing matches a pattern.
 
     Example:
@@ -377,7 +379,13 @@ def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfi
     if not there:
         raise ValueError("no image can be read:\n  " + "\n  ".join(problems.values()))
     decoded = decode_images(
-        there, config.image_size, config.tight_crop, progress=True, on_bad_image="skip", max_megapixels=config.max_megapixels
+        there,
+        config.image_size,
+        config.tight_crop,
+        progress=True,
+        on_bad_image="skip",
+        max_megapixels=config.max_megapixels,
+        landmarks=landmarks_for(config.crop, there),
     )
     problems |= {name: f"{name!r}: {reason}" for name, reason in decoded.skipped.items()}
     in_order = tuple(problems[name] for name in names if name in problems)

@@ -5,6 +5,7 @@
     config.json     the settings           history.csv   step, seconds, loss
     hardware.json   what it was computed with
     manifest.json   the data's digest      metrics.json  what the run achieved
+    landmarks.json  that of the landmarks, if the crop follows them
     images.csv      each image's digest    skipped.json  images that cannot be read
     checkpoint, model.ckpt-*               codes.npy     (N, d) projected codes
     events.out.*    for TensorBoard        figures/      PNG
@@ -44,6 +45,7 @@ LATER_DEFAULTS = {
     "phases": "",
     "perceptual_blocks": 6,
     "optimizer": "adam",
+    "crop": "square",
 }
 
 
@@ -81,6 +83,8 @@ def default_run_dir(config: TrainConfig, manifest: dict[str, Any]) -> Path:
     """Return a folder in the cache that is named by a digest of the settings and the manifest, so that the same call finds the same run."""
     settings = {name: value for name, value in config.as_dict().items() if name not in NOT_PART_OF_RUN_NAME}
     settings = {name: value for name, value in settings.items() if name not in LATER_DEFAULTS or value != LATER_DEFAULTS[name]}
+    if settings.get("crop") == "tight":
+        del settings["crop"]  # tight_crop says the same, and is older
     return cache_root() / "runs" / digest_of(json.dumps(settings, sort_keys=True), json.dumps(manifest, sort_keys=True))
 
 

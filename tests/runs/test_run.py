@@ -96,6 +96,24 @@ def test_an_open_run_has_its_images_and_is_locked_until_the_block_ends(small_con
     lock_run_folder(tmp_path / "run").release()
 
 
+def test_a_run_whose_crop_follows_landmarks_is_not_continued_with_others(small_config, small_images, tmp_path):
+    images = Path(shutil.copytree(small_images, tmp_path / "images"))
+    config = small_config(images, tmp_path / "run", crop="landmarks")
+    with pytest.raises(ValueError, match=r"nothing says where the eyes of '000.jpg' are"), open_run(config):
+        pass
+    points = "12 20 24 20 18 26 13 31 23 31"
+    write_landmarks = (images / "list_landmarks_align_celeba.txt").write_text
+    write_landmarks("".join(f"{path.name} {points}\n" for path in sorted(small_images.iterdir())))
+    with open_run(config) as run:
+        first = run.images.array()[:]
+    with open_run(config) as run:
+        np.testing.assert_array_equal(run.images.array()[:], first)
+    write_landmarks("".join(f"{path.name} {points.replace('12', '10')}\n" for path in sorted(small_images.iterdir())))
+    with pytest.raises(ValueError, match="belongs to a run with other landmarks"), open_run(config):
+        pass
+    assert read_json(tmp_path / "run" / "landmarks.json").keys() == {"digest"} and read_config(tmp_path / "run").crop == "landmarks"
+
+
 def test_a_run_is_read_without_writing_to_its_folder_and_opened_at_its_newest_checkpoint(trained_run, tmp_path):
     with lock_run_folder(trained_run):  # as while another process is training there
         before = contents(trained_run)
