@@ -231,7 +231,7 @@ STEPS: dict[str, tuple[str, Callable[[Place], dict[str, Any]]]] = {
     "check": ("check the release (`python -m glo_lib data`)", check),
     "listing": ("unpack, list and split", listing),
     "killed": (f"decode, killed (kill -9) after {KILLED_AFTER:.0%}", cache),
-    "cache": ("decode again to the end", cache),
+    "cache": ("decode the others", cache),
     "cached": ("open the cache and check it", cache),
     "epoch": (f"an epoch at {IMAGE_SIZE} pixels, with the start", epoch),
     "checkpoint": ("restore a checkpoint and write it", checkpoint),

@@ -7,10 +7,10 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from glo_lib.system.progress import slow_progress
 CHECKSUM_BYTES = 2**20  # size of a block with a checksum of its own
 CHECKED_BLOCKS = 1024  # opening a cache checks all blocks, or, above 1 GiB, about that many at regular distances
 UNFINISHED = "decoding-"  # name prefix of files that are still being written
+JOURNAL = ".journal"  # ending of the list of what such a file holds
 
 
 class DecodedImages(NamedTuple):
@@ -78,7 +79,8 @@ def decode_images(
 
     `glo_lib.images.decode.decode_files` says how. The name of the cache depends on the paths, sizes and times of the files, on the
     geometry, on the landmarks, and on the largest size that is read. A cache is written under a temporary name and renamed when it is
-    complete. Its checksums are checked when it is opened, and a damaged cache is built again.
+    complete. Its checksums are checked when it is opened, and a damaged cache is built again. If the process is killed meanwhile, the next
+    call goes on where it was.
 
     Args:
         filenames: image files, or the result of `glo_lib.images.identity.identify`; the position in this list is the index.
@@ -156,12 +158,12 @@ def _build_cache(wanted: DecodedImages, how: tuple, landmarks: np.ndarray | None
     folder = make_cache_folder(wanted.path.parent.name)
     if landmarks is not None:
         how = (*how, stored_squares(wanted.filenames, landmarks))
+    unfinished = _take_up(folder, wanted) or _begin(folder, wanted)
     locks.remove_abandoned(folder, UNFINISHED)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=UNFINISHED)
-    description = Path(f"{partial}.json")
+    partial, journal, description = unfinished.path, Path(f"{unfinished.path}{JOURNAL}"), Path(f"{unfinished.path}.json")
     try:
-        with os.fdopen(handle, "wb") as file, locks.acquire(partial) or locks.Lock(None):
-            decoded = _leave_out(wanted, _write_decoded(file, wanted, how, progress))
+        with unfinished.lock, open(partial, "r+b") as file, open(journal, "w", encoding="utf-8", errors="surrogateescape") as lines:
+            decoded = _leave_out(wanted, _write_decoded(file, lines, unfinished, wanted, how, progress))
             _check_skipped(decoded, on_bad_image)
             file.flush()
             # The checksums in the description reveal it if only one of the two files is renamed.
@@ -169,9 +171,63 @@ def _build_cache(wanted: DecodedImages, how: tuple, landmarks: np.ndarray | None
             os.replace(partial, decoded.path)
             os.replace(description, decoded.path.with_suffix(".json"))
     finally:
-        Path(partial).unlink(missing_ok=True)
-        description.unlink(missing_ok=True)
+        for path in (partial, journal, description):
+            path.unlink(missing_ok=True)
     return decoded
+
+
+class _Unfinished(NamedTuple):
+    """A cache that is still being written.
+
+    Attributes:
+        path: its file, which this process has locked.
+        lock: the lock.
+        entries: what it holds, in order: position and number of decoded files and the checksum of their pixels, or position and reason.
+    """
+
+    path: Path
+    lock: locks.Lock
+    entries: tuple[dict[str, Any], ...] = ()
+
+
+def _begin(folder: Path, wanted: DecodedImages) -> _Unfinished:
+    """Create the file of a new cache."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f"{UNFINISHED}{wanted.path.stem}-")
+    os.close(handle)
+    return _Unfinished(Path(name), locks.acquire(name) or locks.Lock(None))
+
+
+def _take_up(folder: Path, wanted: DecodedImages) -> _Unfinished | None:
+    """Return the same cache as a killed process left it, as far as its pixels have the right checksums; None if there is none.
+
+    The name has the key of the cache, so files, geometry and decoder are the same. A process that still writes holds the lock.
+    """
+    for journal in sorted(folder.glob(f"{UNFINISHED}{wanted.path.stem}-*{JOURNAL}")):
+        path = Path(str(journal).removesuffix(JOURNAL))
+        lock = locks.acquire(path) if path.exists() else None
+        if lock is None:
+            continue
+        if lock.holds and path.exists():  # its writer may have renamed it just before the lock was acquired
+            return _Unfinished(path, lock, tuple(_sound_entries(path, journal, 3 * wanted.image_size**2)))
+        lock.release()
+    return None
+
+
+def _sound_entries(path: Path, journal: Path, row_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a journal up to the first that is incomplete or does not fit the pixels."""
+    position = 0
+    try:
+        with open(path, "rb") as file, open(journal, encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                entry = json.loads(line)
+                num_bytes = 0 if "reason" in entry else entry["count"] * row_bytes
+                pixels = file.read(num_bytes)
+                if entry["first"] != position or len(pixels) != num_bytes or zlib.crc32(pixels) != entry.get("crc32", 0):
+                    return
+                yield entry
+                position += entry.get("count", 1)
+    except (OSError, ValueError, LookupError, TypeError):
+        return
 
 
 def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[int]) -> dict[str, object]:
@@ -189,17 +245,31 @@ def _checksums(filename: str, progress: bool) -> list[int]:
         return checksums
 
 
-def _write_decoded(file: BinaryIO, wanted: DecodedImages, how: tuple, progress: bool) -> dict[int, str]:
-    """Write all images that can be read; return the reasons for the others, by position."""
-    reasons = {}
-    with slow_progress("decoding", len(wanted.filenames), " images", shown=progress) as bar:
-        for first, part in decode_files(wanted.filenames, wanted.image_size, *how):
+def _write_decoded(
+    file: BinaryIO, journal: TextIO, unfinished: _Unfinished, wanted: DecodedImages, how: tuple, progress: bool
+) -> dict[int, str]:
+    """Write all images that can be read after those that the file holds; return the reasons for the others, by position."""
+    entries = list(unfinished.entries)
+    done = sum(entry.get("count", 1) for entry in entries)
+    rows = sum(entry.get("count", 0) for entry in entries)
+    file.truncate(rows * 3 * wanted.image_size**2)
+    file.seek(0, os.SEEK_END)
+    journal.writelines(f"{json.dumps(entry)}\n" for entry in entries)
+    if done and progress:
+        print(f"decoding goes on after {done:,} of {len(wanted.filenames):,} images", flush=True)
+    tight_crop, max_megapixels, *squares = how
+    rest = (wanted.filenames[done:], wanted.image_size, tight_crop, max_megapixels, *(part[done:] for part in squares))
+    with slow_progress("decoding", len(wanted.filenames) - done, " images", shown=progress) as bar:
+        for first, part in decode_files(*rest) if rest[0] else ():
             if isinstance(part, str):
-                reasons[first] = part
+                entries.append({"first": done + first, "reason": part})
             else:
                 part.tofile(file)
-            bar.update(1 if isinstance(part, str) else len(part))
-    return reasons
+                entries.append({"first": done + first, "count": len(part), "crc32": zlib.crc32(np.ascontiguousarray(part))})
+            journal.write(f"{json.dumps(entries[-1])}\n")
+            journal.flush()  # after the pixels, so that what it lists is there even if the process is killed now
+            bar.update(entries[-1].get("count", 1))
+    return {entry["first"]: entry["reason"] for entry in entries if "reason" in entry}
 
 
 class StoredImages:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +204,69 @@ def test_two_processes_that_build_the_same_cache_agree(files, decoder):
     decoded = decode_images(files, 8)
     assert not pending
     assert_rebuilt(files, decoded)
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from PIL import Image
+from glo_lib.images import store
+def decode_files(filenames, image_size, *_):
+    for position, filename in enumerate(filenames):
+        if position == 4:
+            os.kill(os.getpid(), 9)
+        if position == 1:
+            yield position, "cannot be read"
+        else:
+            yield position, np.asarray(Image.open(filename).resize((image_size, image_size)))[np.newaxis]
+store.decode_files = decode_files
+store.decode_images(sys.argv[1:], 8, on_bad_image="skip")
+"""
+
+
+UNFINISHED_DAMAGE = {  # what is wrong with the files of a killed process, and the first image that has to be decoded again
+    "nothing": (lambda pixels, journal: None, 4),
+    "a byte of the second row, which is image 2": (lambda pixels, journal: flip_byte(pixels, 200), 2),
+    "truncated": (lambda pixels, journal: os.truncate(pixels, 2 * 192 + 5), 3),
+    "half a line": (lambda pixels, journal: os.truncate(journal, journal.stat().st_size - 9), 3),
+    "no journal": (lambda pixels, journal: journal.unlink(), 0),
+}
+
+
+def test_decoding_goes_on_where_a_killed_process_was(files, cache, decoder, capsys):
+    process = subprocess.run([sys.executable, "-c", KILLED, *files], check=False, cwd=Path(store.__file__).parents[2])
+    assert process.returncode == -signal.SIGKILL
+    (journal,) = (cache / "images").glob("decoding-*.journal")
+    pixels = Path(str(journal).removesuffix(".journal"))
+    left = {path: path.read_bytes() for path in (pixels, journal)}
+    assert len(left[pixels]) == 3 * 192 and left[journal].count(b"\n") == 4
+    for damage, first in UNFINISHED_DAMAGE.values():
+        for path in (cache / "images").iterdir():
+            path.unlink()
+        for path, contents in left.items():
+            path.write_bytes(contents)
+        damage(pixels, journal)
+        again, skipped = [], [1] if first else []
+        decoder["before"] = again.append
+        decoded = decode_images(files, 8, on_bad_image="skip", progress=True)
+        assert again == files[first:] and list(decoded.skipped) == [files[number] for number in skipped]
+        assert indices_in(decoded.array()) == [number for number in range(6) if number not in skipped]
+        assert (f"decoding goes on after {first} of 6 images" in capsys.readouterr().out) == bool(first)
+        leftovers = [] if first else [pixels.name]  # without a journal it is left to those who remove old files
+        assert sorted(os.listdir(cache / "images")) == sorted([*files_of(decoded), *leftovers])
+        decoder["before"] = forbidden
+        assert decode_images(files, 8, on_bad_image="skip") == decoded
+
+
+def test_a_cache_that_another_process_is_writing_is_not_taken_up(files, cache, decoder):
+    key = decode_images(files, 8).path.stem
+    for path in (cache / "images").iterdir():
+        path.unlink()
+    pixels = write_file(cache / "images" / f"decoding-{key}-x")
+    write_file(Path(f"{pixels}.journal"), b'{"first": 0, "reason": "of another process"}\n')
+    with acquire(pixels):
+        assert decode_images(files, 8).skipped == {}
+    assert sorted(path.name for path in (cache / "images").glob("decoding-*")) == [f"decoding-{key}-x", f"decoding-{key}-x.journal"]
 
 
 def test_files_of_killed_processes_are_removed_and_those_of_others_are_not(files, cache, decoder):
