@@ -15,7 +15,7 @@ import numpy as np
 from glo_lib import faces
 from glo_lib.config import LOSSES, TrainConfig
 from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
-from glo_lib.evaluation.metrics import fit_components
+from glo_lib.evaluation.metrics import fit_components, psnr
 from glo_lib.images.files import list_images
 from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.pixels import slices
@@ -36,6 +36,7 @@ LEAST_JUDGED = 10  # fewer images say nothing
 IMAGES_PER_BLOCK = 250  # decoded at once; at 256 pixels these are 200 MB
 ENCODING_STEPS = 100
 NEW_FACES_SEED = 1  # of drawn faces that no run was trained on
+ORIGINALS = {"training": "floor", "held_out": "reference"}  # kind of reconstructions -> kind of the photographs that they belong to
 HEADINGS = {
     "floor": "training photographs",
     "training": "reconstructions of training images",
@@ -82,7 +83,8 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         seed: seed of the choice of images and of the samples.
 
     Returns:
-        What was added: ``reference`` (in words), ``num_images``, ``trained_with`` (judges whose network was part of the loss, which are
+        What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the reference is held out,
+        ``psnr_held_out_db``, the mean over these images, ``trained_with`` (judges whose network was part of the loss, which are
         not impartial), ``missing`` (a line for each judge that is not installed), and for each judge the numbers of
         `glo_lib.evaluation.judges.compare` for
 
@@ -128,13 +130,16 @@ def _judge(judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | P
     sources = _sources(run, model, images, reference, seed)
     count = len(reference.rows)
     with slow_progress("judging", len(sources) * count + (len(images) if reference.unseen else 0), " images") as bar:
-        found = {kind: _features(judges, source, count, bar.update) for kind, source in sources.items()}
+        found, decibels = {}, {}
+        for kind, source in sources.items():
+            found[kind], decibels[kind] = _features(judges, source, sources.get(ORIGINALS.get(kind)), count, bar.update)
         nearest = _nearest_training(judges, found, images, bar.update) if reference.unseen else {}
     numbers = {judge.name: _numbers(judge, {kind: features[judge.name] for kind, features in found.items()}) for judge in judges}
     for (name, kind), distance in nearest.items():
         if kind in numbers[name] and kind != "floor":
             numbers[name][kind]["memorisation"] = distance / nearest[name, "reference"]
     heading = {"reference": reference.source, "num_images": count, "trained_with": _judges_in_loss(run.config)}
+    heading |= {f"psnr_{kind}_db": float(decibels[kind].mean()) for kind in ORIGINALS if kind in decibels}
     return heading | {name: _gather_samples(kinds) for name, kinds in numbers.items()}
 
 
@@ -218,15 +223,23 @@ def _code_finder(run: Run, model: TrainedModel, images: np.ndarray) -> Callable[
     return lambda photographs: encode(model, photographs, regression, restarts=1, steps=ENCODING_STEPS).codes
 
 
-def _features(judges: Sequence[Judge], source: Source, count: int, report: Callable[[int], Any]) -> dict[str, np.ndarray]:
-    """Return the features of each judge. The images are made block by block, and once for all judges."""
+def _features(
+    judges: Sequence[Judge], source: Source, originals: Source | None, count: int, report: Callable[[int], Any]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the features of each judge, and for reconstructions the PSNR to their originals, (n,) dB.
+
+    The images are made block by block, and once for all judges.
+    """
     parts: dict[str, list[np.ndarray]] = {judge.name: [] for judge in judges}
+    decibels = [np.zeros(0)]
     for rows in slices(count, IMAGES_PER_BLOCK):
         block = source(rows)
         for judge in judges:
             parts[judge.name].append(judge.features(block))
+        if originals is not None:
+            decibels.append(psnr(originals(rows), block))
         report(len(block))
-    return {name: np.concatenate(features) for name, features in parts.items()}
+    return {name: np.concatenate(features) for name, features in parts.items()}, np.concatenate(decibels)
 
 
 def _nearest_training(
@@ -252,7 +265,7 @@ def _nearest_training(
 
 def _numbers(judge: Judge, found: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Return what one judge says of each kind of image."""
-    originals = {"floor": "reference", "training": "floor", "held_out": "reference"}  # the floor's are other people
+    originals = {**ORIGINALS, "floor": "reference"}  # the floor's are other people
     components = fit_components(found["reference"])
     numbers = {}
     for kind in found.keys() - {"reference"}:

@@ -9,7 +9,7 @@ from glo_lib.config import TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judgement import find_reference, judge_run, markdown_table
 from glo_lib.evaluation.judges import Judge, compare
-from glo_lib.evaluation.metrics import memorisation_ratio
+from glo_lib.evaluation.metrics import memorisation_ratio, psnr
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.split import find_split
 from glo_lib.inference import PRIORS, load, load_encoder, sample
@@ -58,6 +58,7 @@ def test_the_numbers_of_a_run_without_held_out_images_are_added_to_its_metrics(r
         assert numbers.keys() == {"floor", "training", "samples"} and list(numbers["samples"]) == list(PRIORS)
         for prior, images in samples.items():
             assert numbers["samples"][prior] == pytest.approx(compare(sign * corners(images), sign * reference), abs=1e-6)
+    assert found["psnr_training_db"] == pytest.approx(psnr(trained_images[rows], decoded).mean()) and "psnr_held_out_db" not in found
     people = np.linalg.norm(0.1 * (corners(trained_images[rows]) - corners(decoded)), axis=1)
     assert found["face_recogniser"]["training"]["person_distance"] == pytest.approx(np.median(people), abs=1e-5)
     strangers = np.linalg.norm(0.1 * (corners(trained_images[rows]) - reference), axis=1)
@@ -71,6 +72,7 @@ def test_held_out_images_are_the_reference_and_are_reconstructed(judges, small_i
     folder = train_once(config).run_dir
     found = judge_run(folder, num_judged=0)
     assert (found["num_images"], found["reference"]) == (15, "15 held-out images")
+    assert 5 < found["psnr_held_out_db"] < found["psnr_training_db"]
     numbers = found["efficientnet_lite0"]
     assert numbers.keys() == {"floor", "training", "held_out", "samples"} and "memorisation" not in numbers["floor"]
     split, model = find_split(config), load(folder)
