@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``main(["sample", "--run", "my_run", "--out", "samples.png"])``
     """
     options = _parser().parse_args(arguments)
-    if options.command in (_doctor, _data):
+    if options.command in (_doctor, _data, _serve):
         return options.command(options)
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
@@ -130,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="what this machine offers to a training run, and what to do where something is missing")
     doctor.set_defaults(command=_doctor)
+    what = "take part in a training on several machines, as the parameter server or worker that TF_CONFIG says"
+    serve = commands.add_parser("serve", help=what, description=what[0].upper() + what[1:] + ". Runs until it is ended.")
+    serve.add_argument(
+        "--i-know-this-is-open",
+        action="store_true",
+        help="serve at an address that is not private; whoever reaches it can run programs here",
+    )
+    serve.set_defaults(command=_serve)
     return parser
 
 
@@ -301,6 +309,28 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = examine()
     print(*findings, sep="\n")
     return CANNOT_TRAIN if any(finding.fatal for finding in findings) else DONE
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from glo_lib.graph.cluster import check_private, read_cluster
+
+    try:
+        cluster = read_cluster()
+        if cluster is None or cluster.own.kind == "chief":
+            found = "is not set" if cluster is None else "says that this process is the chief, which is the program that trains"
+            raise ValueError(f"TF_CONFIG {found}; serve is for the tasks ps and worker (question on several machines in the FAQ)")
+        check_private(cluster.own, options.i_know_this_is_open)
+        from glo_lib.graph.server import ClusterError, serve
+
+        try:
+            serve(cluster)
+        except ClusterError as error:
+            raise ValueError(error) from None
+    except ValueError as error:
+        print(f"python -m glo_lib {options.name}: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        return DONE
 
 
 def _stack_in_bands(rows: Sequence[np.ndarray], tile: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:

@@ -32,7 +32,12 @@ CHANGEABLE_ON_RESUME = frozenset(
     {
         *("run_dir", "data_dir", "held_out_by", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
         "max_megapixels",
-        *("gpu_code_megabytes", "precision", "change_precision"),  # the precision of a run: glo_lib.runs.folder.record_hardware
+        *(
+            "answer_seconds",
+            "gpu_code_megabytes",
+            "precision",
+            "change_precision",
+        ),  # the precision of a run: glo_lib.runs.folder.record_hardware
     }
 )
 
@@ -146,6 +151,7 @@ class TrainConfig:
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
     checkpoint_seconds: int = _setting(600, "most seconds between two checkpoints, and at most a tenth of max_seconds", least=1)
+    answer_seconds: float = _setting(60.0, "most seconds that a machine of TF_CONFIG may take to answer, and a step with it", above=0)
     on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
     max_megapixels: float = _setting(64.0, "largest image that is read, in millions of pixels; a larger one cannot be read", above=0)
 

@@ -262,6 +262,41 @@ def get_inputs_of_towers(decoded: DecodedImages, batch_size: int, num_towers: in
     return list(parts) if num_towers > 1 else [parts]
 
 
+def get_inputs_on_devices(decoded: DecodedImages, batch_size: int, devices: Sequence[str], step: tf.Tensor, seed: int = 0) -> list[Inputs]:
+    """The same parts as `get_inputs_of_towers`, read by TensorFlow's own operations where they are needed, without a stream.
+
+    It is for towers on several machines, where Python's functions cannot run. Each machine maps its own copy of the file of images into
+    memory, at the path that `decoded` gives, and only the indices of a batch travel. The batch is computed from the step, so a session that
+    goes back to an earlier step takes the same batches again.
+
+    Args:
+        decoded: images, from `decode_images`; the file is at the same path on every machine.
+        batch_size: images of each tower.
+        devices: for each tower, the CPU of its machine, such as ``/job:worker/task:0/cpu:0``.
+        step: scalar, the number of steps taken.
+        seed: of the order.
+
+    Returns:
+        For each tower, ``image``: (batch_size, image_size, image_size, 3) uint8; ``index``: (batch_size,) int64.
+    """
+    size = batch_size * len(devices)
+    positions = tf.cast(step, tf.int64) * size + tf.range(size, dtype=tf.int64)
+    parts = tf.split(order_of_images(positions, decoded.num_images, seed), len(devices))
+    files: dict[str, tf.Tensor] = {}
+    inputs = []
+    for device, index in zip(devices, parts, strict=True):
+        with tf.device(device):
+            if device not in files:
+                files[device] = images_in_file(decoded)
+            inputs.append({"image": tf.gather(files[device], index), "index": tf.identity(index)})
+    return inputs
+
+
+def images_in_file(decoded: DecodedImages) -> tf.Tensor:
+    """All images (N, image_size, image_size, 3) uint8 as one tensor that is the file itself: pages are read when they are needed."""
+    return tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=decoded.shape, memory_region_name=str(decoded.path))
+
+
 def to_tower(inputs: Inputs) -> Inputs:
     """Images as floats in [-1, 1] on the current device, from the bytes of `get_inputs_of_towers`."""
     return {"image": tf.cast(inputs["image"], tf.float32) / HALF_RANGE - 1, "index": inputs["index"]}

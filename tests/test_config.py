@@ -57,7 +57,7 @@ WRONG = {
     "gpu_code_megabytes": ([-1, 0.5, "many", None, True], "a whole number of at least 0"),
     "seed": ([-1, 0.5, True, None, "", 2**63], "a whole number of at least 0 and at most 9223372036854775807"),
     "on_bad_image": (["ignore", "Skip", None], "error, skip"),
-    "max_megapixels": ([0, -1, float("inf"), "big", True], "a finite number above 0"),
+    **dict.fromkeys(["answer_seconds", "max_megapixels"], ([0, -1, float("inf"), "big", True], "a finite number above 0")),
 }
 
 

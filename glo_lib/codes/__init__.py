@@ -12,6 +12,17 @@ parameters, more than the decoder. Its modules keep this affordable:
 from glo_lib.codes.adam import RowwiseAdam
 from glo_lib.codes.pca import Pca, fit_pca, pca_codes
 from glo_lib.codes.sgd import RowwiseSgd
-from glo_lib.codes.table import large_zeros, normal_codes
+from glo_lib.codes.table import create_codes, first_row, large_zeros, look_up_rows, normal_codes
 
-__all__ = ["Pca", "RowwiseAdam", "RowwiseSgd", "fit_pca", "large_zeros", "normal_codes", "pca_codes"]
+__all__ = [
+    "Pca",
+    "RowwiseAdam",
+    "RowwiseSgd",
+    "create_codes",
+    "first_row",
+    "fit_pca",
+    "large_zeros",
+    "look_up_rows",
+    "normal_codes",
+    "pca_codes",
+]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from glo_lib.codes.table import large_zeros
+from glo_lib.codes.table import describe_slice, large_zeros
 from glo_lib.graph.backend import tf
 
 
@@ -52,7 +52,8 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
             # The count is float32, which is exact up to 16 million visits, because TensorFlow cannot scatter integers on a GPU.
             for slot, columns in (("m", var.shape[1]), ("v", var.shape[1]), ("visits", 1)):
                 shape = tf.TensorShape([var.shape[0], columns])
-                self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
+                table = self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
+                describe_slice(table, var)
 
     def _resource_apply_sparse(self, grad, handle, indices):
         # If a row is in the batch more than once, the base class has already summed its gradients.

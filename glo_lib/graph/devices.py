@@ -42,6 +42,9 @@ class Devices(NamedTuple):
         deterministic: whether every operation must give the same bits each time.
         description: lines to print at the start of a run.
         session_config: configuration for ``tf.compat.v1.Session``.
+        servers: with several machines, the devices of the parameter servers, which hold the variables; otherwise empty.
+        job: with several machines, the prefix of the devices of the process that trains, such as ``/job:chief/task:0``; otherwise empty.
+        master: with several machines, the address of the server that runs the sessions; otherwise empty.
     """
 
     towers: tuple[str, ...]
@@ -51,11 +54,14 @@ class Devices(NamedTuple):
     deterministic: bool
     description: str
     session_config: tf.compat.v1.ConfigProto
+    servers: tuple[str, ...] = ()
+    job: str = ""
+    master: str = ""
 
     @property
     def on_gpus(self) -> bool:
         """Whether the towers run on GPUs."""
-        return self.towers[0].startswith("/gpu")
+        return "/gpu:" in self.towers[0]
 
     @property
     def cast_precision(self) -> str:

@@ -251,7 +251,7 @@ class VerifiedSaver(v1.train.Saver):
 
     def restore(self, sess, save_path):
         """Restore the variables as the base class does; raise a `ValueError` for a checkpoint of another model."""
-        check_fits(save_path, {variable.op.name: tuple(variable.shape) for variable in v1.global_variables()})
+        check_fits(save_path, dict(map(_saved_name_and_shape, v1.global_variables())))
         super().restore(sess, save_path)
 
     def save(self, sess, save_path, global_step=None, **settings):
@@ -267,6 +267,12 @@ class VerifiedSaver(v1.train.Saver):
             _remove_orphaned_checksums(os.path.dirname(save_path))
         self.newest = prefix
         return written
+
+
+def _saved_name_and_shape(variable: tf.Variable) -> tuple[str, tuple[int, ...]]:
+    """Name and shape in a checkpoint; a part of a table that is split over several machines is saved under the name of the whole."""
+    part = variable._get_save_slice_info()
+    return (part.full_name, tuple(part.full_shape)) if part else (variable.op.name, tuple(variable.shape))
 
 
 def write_checksums(prefix: str) -> None:

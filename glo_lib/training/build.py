@@ -1,22 +1,24 @@
 """The training graph: the model on its towers, the loss, and the operations of a training step."""
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.codes import RowwiseAdam, RowwiseSgd, fit_pca, large_zeros, normal_codes, pca_codes
+from glo_lib.codes import RowwiseAdam, RowwiseSgd, create_codes, fit_pca, large_zeros, look_up_rows, normal_codes, pca_codes
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
-from glo_lib.graph.devices import Devices, codes_device
-from glo_lib.graph.finite import assert_finite
+from glo_lib.graph.devices import Devices, choose_devices, codes_device
+from glo_lib.graph.finite import Gradient, assert_finite
 from glo_lib.graph.half_precision import LossScaling, in_precision
 from glo_lib.graph.layers import conv2d_transpose, kernel_gradients_for
+from glo_lib.graph.session import open_session
 from glo_lib.graph.slim import slim
 from glo_lib.images.pixels import slices
-from glo_lib.inputs import DecodedImages, Inputs, get_inputs_of_towers, to_tower
+from glo_lib.inputs import DecodedImages, Inputs, get_inputs_of_towers, get_inputs_on_devices, to_tower
 from glo_lib.losses import get_loss
 from glo_lib.projection import get_projection, project, project_ball
 from glo_lib.recipe import Phase
@@ -55,7 +57,9 @@ class Setting(NamedTuple):
 
     @property
     def codes_device(self) -> str:
-        """Where the table of codes and its two moments sit."""
+        """Where the table of codes and its two moments sit; with several machines, the parameter servers."""
+        if self.devices.servers:
+            return ", ".join(self.devices.servers)
         num_bytes = 12 * self.images.num_images * self.config.num_dims
         return codes_device(self.devices, num_bytes, self.config.gpu_code_megabytes * 2**20)
 
@@ -82,16 +86,18 @@ class Model(NamedTuple):
     """The towers and the variables that they share.
 
     Attributes:
-        codes: (N, d) table of latent codes; None for a VAE.
+        codes: (N, d) table of latent codes; None for a VAE, and where it is split.
         decoder_variables: variables of the decoder.
         towers: one tower per device.
         encoder_variables: variables of the encoder of a VAE; empty for GLO.
+        code_parts: with several machines, the parts of the table of codes, by rows.
     """
 
     codes: tf.Variable | None
     decoder_variables: list[tf.Variable]
     towers: list[Tower]
     encoder_variables: list[tf.Variable] = []  # noqa: RUF012 - never modified
+    code_parts: list[tf.Variable] = []  # noqa: RUF012 - never modified
 
     @property
     def network(self) -> list[tf.Variable]:
@@ -101,7 +107,7 @@ class Model(NamedTuple):
     @property
     def tables(self) -> list[tf.Variable]:
         """Variables with one row per image."""
-        return [] if self.codes is None else [self.codes]
+        return self.code_parts if self.codes is None else [self.codes]
 
 
 class TrainOps(NamedTuple):
@@ -139,23 +145,50 @@ def build_model(setting: Setting) -> Model:
     config, images = setting.config, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
-    codes = None
-    if config.model == "glo":
+    servers = setting.devices.servers
+    codes, code_parts = None, []
+    if config.model == "glo" and servers:
+        code_parts = create_codes(images.num_images, config.num_dims, servers)
+    elif config.model == "glo":
         with tf.device(setting.codes_device):
             codes = v1.get_variable("codes", [images.num_images, config.num_dims], initializer=large_zeros, use_resource=True)
     with v1.name_scope("inputs"):
-        parts = get_inputs_of_towers(images, config.batch_size, config.gpus, config.seed, setting.run.progress.step)
-    towers = [build_tower(setting, codes, number, part) for number, part in enumerate(parts)]
-    return Model(codes, v1.global_variables("decoder"), towers, v1.global_variables("encoder"))
+        parts = _inputs_on_machines(setting) if servers else _inputs_here(setting)
+    places = itertools.cycle(servers or [setting.devices.parameters])
+    tables = code_parts if codes is None else codes
+    towers = [build_tower(setting, tables, number, part, places) for number, part in enumerate(parts)]
+    return Model(codes, v1.global_variables("decoder"), towers, v1.global_variables("encoder"), code_parts)
 
 
-def build_tower(setting: Setting, codes: tf.Variable | None, number: int, part: Inputs) -> Tower:
-    """Build one tower: take its part of the batch, look up its codes (for a VAE: encode it), and decode them."""
+def _inputs_here(setting: Setting) -> list[Inputs]:
+    config = setting.config
+    return get_inputs_of_towers(setting.images, config.batch_size, config.gpus, config.seed, setting.run.progress.step)
+
+
+def _inputs_on_machines(setting: Setting) -> list[Inputs]:
+    config = setting.config
+    hosts = [f"{tower.rpartition('/')[0]}/cpu:0" for tower in setting.devices.towers]
+    with tf.device("/cpu:0"):
+        return get_inputs_on_devices(setting.images, config.batch_size, hosts, v1.train.get_global_step(), config.seed)
+
+
+def build_tower(
+    setting: Setting, codes: tf.Variable | Sequence[tf.Variable] | None, number: int, part: Inputs, places: Iterator[str]
+) -> Tower:
+    """Build one tower: take its part of the batch, look up its codes (for a VAE: encode it), and decode them.
+
+    Args:
+        setting: everything that is known before.
+        codes: the table of codes, or its parts on several machines; None, or no parts, for a VAE.
+        number: of the tower.
+        part: its part of the batch.
+        places: endless; the devices of the variables that this tower creates, one after the other.
+    """
     config, devices = setting.config, setting.devices
-    with v1.device(_place_variables_on(devices.parameters, devices.towers[number])), v1.name_scope(f"tower_{number}"):
+    with v1.device(_place_variables_on(places, devices.towers[number])), v1.name_scope(f"tower_{number}"):
         inputs = to_tower(part)
         updates_before = set(v1.get_collection(v1.GraphKeys.UPDATE_OPS))
-        if codes is None:
+        if config.model == "vae":
             latent_z, posterior = draw_codes(setting, inputs["image"], number)
         else:
             latent_z, posterior = look_up_codes(setting, codes, inputs["index"]), None
@@ -173,10 +206,13 @@ def build_tower(setting: Setting, codes: tf.Variable | None, number: int, part: 
     return Tower(inputs, latent_z, reconstructions, updates, posterior)
 
 
-def look_up_codes(setting: Setting, codes: tf.Variable, index: tf.Tensor) -> tf.Tensor:
+def look_up_codes(setting: Setting, codes: tf.Variable | Sequence[tf.Variable], index: tf.Tensor) -> tf.Tensor:
     """GLO: gather the batch's rows of the table and project them; return (batch, d) latent codes."""
-    with tf.device(setting.codes_device):
-        rows = tf.gather(codes, index)  # (batch, d)
+    if setting.devices.servers:
+        rows = look_up_rows(codes, index)  # (batch, d)
+    else:
+        with tf.device(setting.codes_device):
+            rows = tf.gather(codes, index)  # (batch, d)
     return get_projection(setting.config.projection)(rows)
 
 
@@ -210,9 +246,20 @@ def batch_norm_decay() -> tf.Tensor:
     return tf.minimum(BATCH_NORM_DECAY, (1 + step) / (10 + step))
 
 
-def _place_variables_on(parameters: str, device: str) -> Callable[[tf.Operation], str]:
-    """Return a device function that places variables on one device and everything else on the tower's device."""
-    return lambda op: parameters if op.type == "VarHandleOp" else device
+def _place_variables_on(places: Iterator[str], device: str) -> Callable[[tf.Operation], str]:
+    """Return a device function that gives each new variable the next place, and everything else the tower's device.
+
+    On several machines an operation on a variable runs where the variable is.
+    """
+
+    def place(op: tf.Operation) -> str:
+        if op.type == "VarHandleOp":
+            return next(places)
+        if op.inputs and op.inputs[0].dtype == tf.resource and op.inputs[0].device.startswith("/job:"):
+            return op.inputs[0].device
+        return device
+
+    return place
 
 
 def build_loss(setting: Setting, model: Model) -> tf.Tensor:
@@ -229,6 +276,7 @@ def build_loss(setting: Setting, model: Model) -> tf.Tensor:
                 losses.append(loss_function(*both))
             else:
                 losses.append(negative_elbo(*both, tower.posterior, config.kl_weight, loss_function))
+        v1.add_to_collection(v1.GraphKeys.LOSSES, losses[-1])
     return tf.add_n(losses) / len(losses)
 
 
@@ -247,9 +295,12 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
     decoder_optimizer, code_optimizer = build_optimizers(config, rate_scale)
     scaling = LossScaling() if setting.devices.precision == "float16" else None
     variables = [*weights, *model.tables]
-    target = loss if scaling is None else scaling.scaled(loss)
-    found = decoder_optimizer.compute_gradients(target, variables, colocate_gradients_with_ops=True)
-    gradients = [gradient for gradient, _ in found]
+    if setting.devices.servers:
+        gradients = gradients_on_servers(variables, (lambda mean: mean) if scaling is None else scaling.scaled)
+    else:
+        target = loss if scaling is None else scaling.scaled(loss)
+        found = decoder_optimizer.compute_gradients(target, variables, colocate_gradients_with_ops=True)
+        gradients = [gradient for gradient, _ in found]
     if scaling is not None:
         gradients = scaling.unscaled(gradients)
     pairs = list(zip(gradients, variables, strict=True))
@@ -270,8 +321,47 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
             updates.append(step_after.op)
     if config.gpus > 1 and config.average_decay:
         with tf.control_dependencies(updates):
-            updates.append(weight_average(config, global_step).apply(model.network))
+            average = weight_average(config, global_step)
+            updates += _apply_on_servers(average, model.network) if setting.devices.servers else [average.apply(model.network)]
     return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
+
+
+def gradients_on_servers(variables: Sequence[tf.Variable], scaled: Callable[[tf.Tensor], tf.Tensor]) -> list[Gradient]:
+    """Build the gradients of the mean loss, each summed over the towers where its variable is.
+
+    TensorFlow would sum them in the process that trains, so that every gradient would travel twice.
+
+    Args:
+        variables: of the network, and the parts of the table of codes.
+        scaled: applied to each tower's share of the loss.
+    """
+    losses = v1.get_collection(v1.GraphKeys.LOSSES)
+    of_towers = []
+    for loss in losses:
+        with tf.device(loss.device):
+            share = scaled(loss / len(losses))
+        of_towers.append(v1.gradients(share, variables, colocate_gradients_with_ops=True))
+    gradients = []
+    for variable, parts in zip(variables, zip(*of_towers, strict=True), strict=True):
+        with tf.device(variable.device):
+            gradients.append(_sum_of(parts))
+    return gradients
+
+
+def _sum_of(gradients: Sequence[Gradient]) -> Gradient:
+    if not isinstance(gradients[0], tf.IndexedSlices):
+        return tf.add_n(gradients)
+    values, indices = (tf.concat([getattr(gradient, name) for gradient in gradients], axis=0) for name in ("values", "indices"))
+    return tf.IndexedSlices(values, indices, gradients[0].dense_shape)
+
+
+def _apply_on_servers(average: v1.train.ExponentialMovingAverage, variables: Sequence[tf.Variable]) -> list[tf.Operation]:
+    """Build the updates of the averages where the variables are; otherwise weights and averages would travel to the chief and back."""
+    updates = []
+    for variable in variables:
+        with tf.device(variable.device):
+            updates.append(average.apply([variable]))
+    return updates
 
 
 def build_optimizers(config: TrainConfig, rate_scale: tf.Tensor) -> tuple[v1.train.Optimizer, v1.train.Optimizer]:
@@ -330,3 +420,18 @@ def initial_codes(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield rows, pca_codes(images[part], pca)
         else:
             yield rows, normal_codes(len(rows), config.num_dims, seed=[config.seed, part.start])
+
+
+def initial_weights(setting: Setting) -> dict[str, np.ndarray]:
+    """Draw the initial weights of the networks, by name: those of a run with as many towers on one machine.
+
+    TensorFlow's random numbers depend on the operations that the graph has before them, and the graph of several machines has others.
+    """
+    config = setting.config
+    alone = setting._replace(devices=choose_devices(config.gpus, "float32", setting.devices.route))
+    with tf.Graph().as_default():
+        v1.set_random_seed(config.seed)
+        network = build_model(alone).network
+        with open_session(alone.devices.session_config) as session:
+            session.run([variable.initializer for variable in network])
+            return dict(zip([variable.op.name for variable in network], session.run(network), strict=True))

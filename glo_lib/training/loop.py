@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from glo_lib.codes import first_row
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
@@ -17,11 +18,12 @@ from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_history, read_history, write_history
 from glo_lib.system.progress import progress_bar
 from glo_lib.system.stopping import stop_requests
-from glo_lib.training.build import Setting, TrainGraph, initial_codes
+from glo_lib.training.build import Setting, TrainGraph, initial_codes, initial_weights
 from glo_lib.training.schedule import rate_scale, share_done
 
 v1 = tf.compat.v1
 GRID = 5  # side of the image grids in TensorBoard, as in the blog post
+AVERAGED = "/ExponentialMovingAverage"  # ending of the names that tf.train.ExponentialMovingAverage gives
 HISTORY_ROWS = 1000  # approximate number of rows in history.csv
 OnStep = Callable[[Progress, float], None]  # callback after every step, with the progress and the loss
 
@@ -114,7 +116,7 @@ def _divergence_message(setting: Setting, what: str, step: int) -> str:
 def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSaver, report: "Report") -> v1.train.MonitoredSession:
     """Open the training session. It restores the newest checkpoint, or initialises the codes if there is none."""
     config, folder = setting.config, str(setting.run.folder)
-    scaffold = v1.train.Scaffold(saver=saver, init_fn=_initialise_codes(setting, graph) if graph.model.tables else None)
+    scaffold = v1.train.Scaffold(saver=saver, init_fn=_initialise(setting, graph))
     with tf.device("/cpu:0"):
         summaries = build_summaries(graph)
     before_save = BeforeSave(setting, graph, report)
@@ -125,6 +127,9 @@ def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSav
             folder, save_secs=checkpoint_interval(config), scaffold=scaffold, listeners=[before_save], save_graph_def=False
         ),
     ]
+    if setting.devices.master:
+        # It does not open a new session by itself when a machine is lost: `glo_lib.training.train` first waits for the machine.
+        return v1.train.SingularMonitoredSession(hooks, scaffold, setting.devices.master, setting.devices.session_config, folder)
     return v1.train.MonitoredTrainingSession(
         checkpoint_dir=folder,
         scaffold=scaffold,
@@ -149,15 +154,44 @@ def checkpoint_interval(config: TrainConfig) -> float:
     return min(config.checkpoint_seconds, config.max_seconds / 10) if config.max_seconds else config.checkpoint_seconds
 
 
-def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None]:
-    rows, values = v1.placeholder(tf.int64, [None]), v1.placeholder(tf.float32, [None, setting.config.num_dims])
-    assign = v1.scatter_update(graph.model.codes, rows, values)
+def _initialise(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None] | None:
+    steps = [_initialise_codes(setting, graph)] if graph.model.tables else []
+    steps += [_initialise_weights(setting)] if setting.devices.servers else []
 
     def init_fn(scaffold, session):
-        for block_rows, block_values in initial_codes(setting):
-            session.run(assign.op, {rows: block_rows, values: block_values})
+        for step in steps:
+            step(session)
 
-    return init_fn
+    return init_fn if steps else None
+
+
+def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.Session], None]:
+    rows, values = v1.placeholder(tf.int64, [None]), v1.placeholder(tf.float32, [None, setting.config.num_dims])
+    assignments = []
+    for part in graph.model.tables:
+        with tf.device(part.device):
+            assignments.append((first_row(part), part.shape[0], v1.scatter_update(part, rows, values)))
+
+    def initialise(session):
+        for block_rows, block_values in initial_codes(setting):
+            for first, number, assign in assignments:
+                inside = (first <= block_rows) & (block_rows < first + number)
+                session.run(assign.op, {rows: block_rows[inside] - first, values: block_values[inside]})
+
+    return initialise
+
+
+def _initialise_weights(setting: Setting) -> Callable[[v1.Session], None]:
+    """Give the networks of several machines, and the averages of their weights, the initial weights of one machine."""
+
+    def initialise(session):
+        weights = initial_weights(setting)
+        for variable in v1.global_variables():
+            name = variable.op.name.removesuffix(AVERAGED)
+            if name in weights:
+                variable.load(weights[name], session)
+
+    return initialise
 
 
 def build_summaries(graph: TrainGraph) -> tf.Tensor:

@@ -1,17 +1,20 @@
 """The function that trains: open the run, build the model, the loss and the train op, run the loop, and evaluate the run."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import Cluster, chief_cluster
 from glo_lib.graph.devices import choose_devices, find_gpus
 from glo_lib.networks import efficientnet
 from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
 from glo_lib.runs.run import OpenRun, open_run
 from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model, build_train_ops
 from glo_lib.training.loop import LoopEnd, OnStep, run_loop
+from glo_lib.training.machines import LOST, Losses, connect, with_all_towers
 from glo_lib.training.schedule import share_done
 
 v1 = tf.compat.v1
@@ -43,6 +46,11 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
 
     Metrics and figures are computed from the run folder.
 
+    If the environment variable ``TF_CONFIG`` names other machines (`glo_lib.graph.cluster`), the towers are on the workers, ``gpus`` on
+    each, and the table of codes and the networks' variables are on the parameter servers. When a machine is lost, training waits for it and
+    goes on from the newest checkpoint. A run on several machines can be continued on one, with as many towers as all of them had, and the
+    other way round.
+
     Args:
         config: the settings.
         on_step: called after every step with the progress (step and seconds, `glo_lib.runs.folder.Progress`) and the loss.
@@ -57,16 +65,26 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
         OSError: the disk is full; the message names the checkpoint that can still be used.
         ModuleNotFoundError: the perceptual loss is asked for, and its network is not installed; the message says how to install it.
         TrainingDiverged: the loss or a variable became NaN or infinite; the last good checkpoint is kept.
+        ClusterError: with several machines, one does not answer within ``answer_seconds``, or does not fit the others.
 
     Example:
         ``train(TrainConfig(num_epochs=10), on_step=lambda progress, loss: print(progress.step, loss))``
     """
     check_networks(config)
+    cluster = chief_cluster()
+    config = with_all_towers(config, cluster)
     with open_run(config) as run:
+        losses = Losses(run.folder)
         while share_done(config, run.images, run.progress) < 1:
-            setting = _setting(config, run)
+            setting = _setting(config, run, cluster)
             record_hardware(run.folder, hardware_of(setting), config.change_precision)
-            end = train_phase(setting, on_step)
+            try:
+                end = train_phase(setting, on_step)
+            except LOST as error:
+                if cluster is None:
+                    raise
+                run = run.at(losses.newest_checkpoint(error))
+                continue
             run = run.at(end.checkpoint)
             if end.stopped:
                 break
@@ -85,7 +103,8 @@ def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
 
     Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
     """
-    with tf.Graph().as_default():
+    job = setting.devices.job
+    with tf.Graph().as_default(), tf.device(job) if job else nullcontext():
         v1.set_random_seed(setting.config.seed)
         model = build_model(setting)
         loss = build_loss(setting, model)
@@ -111,11 +130,15 @@ def prepare(config: TrainConfig) -> Setting:
         ``build_model(prepare(TrainConfig()))``
     """
     check_networks(config)
+    cluster = chief_cluster()
+    config = with_all_towers(config, cluster)
     with open_run(config) as run:
-        return _setting(config, run)
+        return _setting(config, run, cluster)
 
 
-def _setting(config: TrainConfig, run: OpenRun) -> Setting:
+def _setting(config: TrainConfig, run: OpenRun, cluster: Cluster | None = None) -> Setting:
+    if cluster is not None:
+        return Setting(config, connect(config, cluster, run.images), run.images, run)
     devices = choose_devices(config.gpus, config.precision, config.layer_route, config.deterministic)
     if devices.on_gpus and devices.deterministic:
         tf.config.experimental.enable_op_determinism()  # for the whole process; it cannot be taken back

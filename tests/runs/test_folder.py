@@ -24,7 +24,7 @@ def test_the_default_folder_depends_on_the_settings_and_the_images_and_on_nothin
     changed = {name: SimpleNamespace(as_dict=lambda name=name: {**settings, name: "changed"}) for name in settings}
     folders = {name: default_run_dir(config, MANIFEST) for name, config in changed.items()}
     without_effect = {name for name, other in folders.items() if other == folder}
-    assert without_effect == {"run_dir", "data_dir", "held_out_by", "on_bad_image", "max_megapixels"}
+    assert without_effect == {"run_dir", "data_dir", "held_out_by", "on_bad_image", "max_megapixels", "answer_seconds"}
     folders |= {name: default_run_dir(TrainConfig(), {**MANIFEST, name: "changed"}) for name in MANIFEST}
     assert len(set(folders.values())) == len(settings) - len(without_effect) + 2 + 1
     # With the defaults of the time before model, kl_weight and held_out were added, the name is that of that time.

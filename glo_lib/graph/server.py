@@ -1,0 +1,248 @@
+"""Start the server of a task, and look for the servers of the others, with a limit of time for everything.
+
+The servers are TensorFlow's own. They have no passwords and no encryption, and TensorFlow makes them listen on every interface of a
+machine. `listen_only_at` limits a server to the address that its task was given.
+
+Each server holds a note on itself in a variable: its task, its cluster, and the versions and the devices that it has. The chief reads the
+note of every task before it begins, so that a mistake is named and does not become a wait without end.
+"""
+
+import ctypes
+import functools
+import ipaddress
+import json
+import os
+import platform
+import socket
+import stat
+import struct
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import glo_lib
+from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import Cluster, Task, resolve, split_address
+from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.graph.session import session_config
+
+v1 = tf.compat.v1
+CONTAINER = "glo_lib"  # of the note; sessions of training use another
+SECONDS_BETWEEN_ATTEMPTS = 0.5
+SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
+NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF in <linux/filter.h>
+
+
+class ClusterError(RuntimeError):
+    """Raised when a task of the cluster does not answer in time or does not fit the others. The message names the task and its address."""
+
+
+class Note(NamedTuple):
+    """What a server says of itself.
+
+    Attributes:
+        task: such as "worker 1 at 10.0.0.4:2222".
+        addresses: the addresses of all tasks, by kind.
+        version: of this package.
+        tensorflow: version of TensorFlow.
+        gpus: number of GPUs.
+        precision: what the setting ``precision="auto"`` stands for on its devices.
+        started: time at which the server was started, in seconds.
+    """
+
+    task: str
+    addresses: dict[str, list[str]]
+    version: str
+    tensorflow: str
+    gpus: int
+    precision: str
+    started: float
+
+
+@functools.cache  # a process has one server per task, and cannot close it
+def start_server(cluster: Cluster) -> str:
+    """Start the server of this process' own task, and return its address for sessions, such as ``grpc://10.0.0.1:2222``.
+
+    Raises:
+        ClusterError: the port is in use, or the address is not one of this machine.
+    """
+    own = cluster.own
+    _check_free(own)
+    try:
+        server = tf.distribute.Server(
+            tf.train.ClusterSpec(cluster.addresses()), job_name=own.kind, task_index=own.index, config=session_config()
+        )
+    except tf.errors.OpError as error:
+        raise ClusterError(f"{own} cannot be served: {error.message}") from None
+    listen_only_at(own)
+    _write_note(server.target, cluster)
+    return server.target
+
+
+def _check_free(task: Task) -> None:
+    """Bind to the address for a moment, because TensorFlow does not say why it cannot."""
+    address, port = resolve(task), split_address(task.address)[1]
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((str(address), port))
+        except OSError as error:
+            raise ClusterError(
+                f"{task} cannot be served ({error.strerror}); stop what uses the port, or give another address in TF_CONFIG"
+            ) from None
+
+
+def listen_only_at(task: Task) -> bool:
+    """Let the listening sockets of this process on the task's port accept connections to the task's own address only.
+
+    TensorFlow binds them to every interface. A filter in the kernel then drops each packet that is meant for another address. An address
+    that stands for every interface leaves them as they are.
+
+    Returns:
+        Whether there is such a filter. It is made on Linux only.
+    """
+    address, port = resolve(task), split_address(task.address)[1]
+    if platform.system() != "Linux" or address.is_unspecified:
+        return False
+    program = _only_for(address)
+    for listening in _listening_sockets(port):
+        buffer = ctypes.create_string_buffer(program, len(program))
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
+    return True
+
+
+def _listening_sockets(port: int) -> Iterable[socket.socket]:
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            if not stat.S_ISSOCK(os.fstat(int(entry)).st_mode):
+                continue
+            found = socket.socket(fileno=os.dup(int(entry)))
+        except OSError:  # closed meanwhile
+            continue
+        with found:
+            is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
+            if is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
+                yield found
+
+
+def _only_for(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    """Return a program for the kernel's packet filter that keeps the packets to one address and drops all others."""
+    words = struct.unpack(f"!{len(address.packed) // 4}I", address.packed)
+    first = 16 if address.version == 4 else 24  # bytes before the destination address in the header of a packet
+    checks = [(0x30, NETWORK_HEADER, None), (0x74, 4, None), (0x15, address.version, True)]  # load the first byte, shift, compare
+    for number, word in enumerate(words):
+        checks += [(0x20, NETWORK_HEADER + first + 4 * number, None), (0x15, word, True)]  # load four bytes, compare
+    lines = []
+    for place, (code, value, is_comparison) in enumerate(checks):
+        lines.append((code, 0, len(checks) - place if is_comparison else 0, value))
+    lines += [(0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]  # keep, drop
+    return b"".join(struct.pack("@HBBI", *line) for line in lines)
+
+
+def session_of_task(target: str, task: Task, seconds: float = 0.0) -> v1.Session:
+    """Open a session that uses the devices of one task only, and fails if an operation takes longer than this; 0: however long it takes."""
+    config = session_config()
+    config.device_filters.append(task.device)  # otherwise the session would wait for all other tasks
+    config.operation_timeout_in_ms = int(1000 * seconds)
+    return v1.Session(target, config=config)
+
+
+def _note_handle() -> tf.Tensor:
+    return tf.raw_ops.VarHandleOp(dtype=tf.string, shape=[], container=CONTAINER, shared_name="note")
+
+
+def _write_note(target: str, cluster: Cluster) -> None:
+    precision = choose_devices(gpus=1).precision
+    note = Note(str(cluster.own), cluster.addresses(), glo_lib.__version__, tf.__version__, len(find_gpus()), precision, time.time())
+    with tf.Graph().as_default(), session_of_task(target, cluster.own) as session:
+        session.run(tf.raw_ops.AssignVariableOp(resource=_note_handle(), value=json.dumps(note._asdict())))
+
+
+def read_note(task: Task, seconds: float) -> Note:
+    """Read the note of a task.
+
+    Args:
+        task: the task.
+        seconds: most seconds to wait.
+
+    Raises:
+        OSError: nothing listens at its address, or it does not answer.
+        tf.errors.OpError: what answers there is not a server of this library, or is not ready yet.
+    """
+    with socket.create_connection(split_address(task.address), timeout=seconds):
+        pass
+    with tf.Graph().as_default():
+        read = tf.raw_ops.ReadVariableOp(resource=_note_handle(), dtype=tf.string)
+        with session_of_task(f"grpc://{task.address}", task, seconds) as session:
+            return Note(**json.loads(session.run(read)))
+
+
+def find_cluster(cluster: Cluster, seconds: float) -> dict[Task, Note]:
+    """Wait until all tasks answer, read their notes, and compare them with this process.
+
+    Args:
+        cluster: the cluster.
+        seconds: most seconds to wait.
+
+    Returns:
+        The notes of all tasks but this one.
+
+    Raises:
+        ClusterError: a task did not answer in time, is another task, or has another ``TF_CONFIG``, another version of this package or of
+            TensorFlow. The message names each such task with its address.
+    """
+    others = [task for task in cluster.tasks if task != cluster.own]
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(len(others)) as pool:
+        answers = dict(zip(others, pool.map(lambda task: _note_or_problem(task, end), others), strict=True))
+    problems = [answer if isinstance(answer, str) else _misfit(task, answer, cluster) for task, answer in answers.items()]
+    problems = [f"{task}: {problem}" for task, problem in zip(others, problems, strict=True) if problem]
+    if problems:
+        raise ClusterError("\n  ".join(["the cluster of TF_CONFIG is not ready:", *problems]))
+    return answers
+
+
+def _note_or_problem(task: Task, end: float) -> Note | str:
+    """Try until a time; return the note, or a description of what was wrong at the last attempt."""
+    began = time.monotonic()
+    while True:
+        left = end - time.monotonic()
+        try:
+            return read_note(task, max(0.1, left))
+        except TimeoutError:
+            problem = "does not answer"
+        except OSError as error:
+            problem = f"cannot be reached ({error.strerror or error})"
+        except tf.errors.DeadlineExceededError:
+            problem = "does not answer as a server of TensorFlow does"
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            problem = f"answers, but not as python -m glo_lib serve does ({str(error).splitlines()[0][:200]})"
+        if time.monotonic() + SECONDS_BETWEEN_ATTEMPTS > end:
+            return f"{problem}, after {time.monotonic() - began:.0f} s; is python -m glo_lib serve running there?"
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+
+def _misfit(task: Task, note: Note, cluster: Cluster) -> str:
+    if note.task != str(task):
+        return f"there answers {note.task}; correct its TF_CONFIG or that of this process"
+    if note.addresses != cluster.addresses():
+        return f"its TF_CONFIG has the cluster {json.dumps(note.addresses)}, and that of this process {json.dumps(cluster.addresses())}"
+    here = (glo_lib.__version__, tf.__version__)
+    if (note.version, note.tensorflow) != here:
+        return (
+            f"it has glo_lib {note.version} with TensorFlow {note.tensorflow}, and this process {here[0]} with {here[1]}; install the same"
+        )
+    return ""
+
+
+def serve(cluster: Cluster) -> None:
+    """Start the server of this process' own task and wait until the process is ended.
+
+    Raises:
+        ClusterError: see `start_server`.
+    """
+    print(f"{cluster.own} serves at {start_server(cluster)}", flush=True)
+    while True:
+        time.sleep(3600)

@@ -1,0 +1,146 @@
+"""Training on several machines: their towers, their images, and what happens when one of them is lost."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from glo_lib.config import TrainConfig
+from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import Cluster, Task
+from glo_lib.graph.devices import Devices
+from glo_lib.graph.server import ClusterError, Note, find_cluster, session_of_task, start_server
+from glo_lib.graph.session import session_config
+from glo_lib.inputs import DecodedImages, images_in_file
+from glo_lib.runs import checkpoints
+from glo_lib.runs.folder import progress_of
+
+v1 = tf.compat.v1
+# What TensorFlow raises when a task is gone, or is another process than before, whose variables have no values yet.
+LOST = (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.FailedPreconditionError, tf.errors.DeadlineExceededError)
+LOSSES_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint
+COMPARED_IMAGES = 8
+
+
+def with_all_towers(config: TrainConfig, cluster: Cluster | None) -> TrainConfig:
+    """Return the settings with the number of all towers as ``gpus``, of which each worker has as many as it said before.
+
+    So everything that depends on the number of towers is that of a run with as many on one machine: the number of steps, what fits the
+    images, and the name of the default folder.
+
+    Example:
+        >>> with_all_towers(TrainConfig(gpus=2), None).gpus
+        2
+    """
+    return config if cluster is None else dataclasses.replace(config, gpus=config.gpus * len(cluster.workers))
+
+
+def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages) -> Devices:
+    """Start the server of the chief, find all other tasks, check that each worker has the images, and choose the devices.
+
+    Args:
+        config: the settings, with the number of all towers.
+        cluster: the cluster.
+        images: the training images.
+
+    Raises:
+        ClusterError: a task does not answer within ``answer_seconds`` or does not fit the others, or a worker lacks the images. The message
+            names the task and its address.
+        ValueError: a setting that the workers' devices do not have.
+    """
+    master = start_server(cluster)
+    notes = find_cluster(cluster, config.answer_seconds)
+    check_images(cluster, images, config.answer_seconds)
+    return choose_devices_of(config, cluster, notes, master)
+
+
+def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, Note], master: str) -> Devices:
+    """Choose the devices of the towers and of the variables on several machines; see `connect`."""
+    workers = [notes[task] for task in cluster.workers]
+    on_gpus = min(note.gpus for note in workers) > 0
+    if config.precision == "float16" and not on_gpus:
+        raise ValueError("precision is 'float16', which needs a GPU on every worker; give 'auto', 'bfloat16' or 'float32'")
+    if config.deterministic == "true" and on_gpus:
+        raise ValueError("deterministic is 'true', which the GPUs of other machines cannot be told; give 'auto' or 'false'")
+    of_workers = {note.precision for note in workers}
+    decided = config.precision if config.precision != "auto" else of_workers.pop() if len(of_workers) == 1 else "float32"
+    each = config.gpus // len(workers)
+    towers = tuple(
+        f"{task.device}/gpu:{number % notes[task].gpus}" if on_gpus else f"{task.device}/cpu:0"
+        for task in cluster.workers
+        for number in range(each)
+    )
+    servers = tuple(f"{task.device}/cpu:0" for task in cluster.servers)
+    return Devices(
+        towers=towers,
+        parameters=servers[0],
+        precision=decided,
+        route=("slim" if on_gpus else "fast") if config.layer_route == "auto" else config.layer_route,
+        deterministic=not on_gpus,
+        description=(
+            f"{len(towers)} tower{'s' if len(towers) > 1 else ''} on the {'GPUs' if on_gpus else 'CPUs'} of {len(workers)} worker(s), "
+            f"with {len(servers)} parameter server(s), {decided}"
+        ),
+        session_config=_session_config(config, decided, on_gpus),
+        servers=servers,
+        job=cluster.own.device,
+        master=master,
+    )
+
+
+def _session_config(config: TrainConfig, precision: str, on_gpus: bool) -> v1.ConfigProto:
+    chosen = session_config()
+    chosen.operation_timeout_in_ms = int(1000 * config.answer_seconds)
+    if precision == "bfloat16" and not on_gpus:
+        rewriter = type(chosen.graph_options.rewrite_options)
+        chosen.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
+    return chosen
+
+
+def check_images(cluster: Cluster, images: DecodedImages, seconds: float) -> None:
+    """Check that each worker has the cache of images, by comparing some of them, the first and the last among them.
+
+    Raises:
+        ClusterError: a worker has no such file, or another one. The message names every such worker, the path, and what to do.
+    """
+    rows = np.unique(np.linspace(0, images.num_images - 1, COMPARED_IMAGES).astype(np.int64))
+    expected = images.array()[rows]
+    problems = [f"{task}: {problem}" for task in cluster.workers if (problem := _find_problem(task, images, rows, expected, seconds))]
+    if problems:
+        advice = f"copy {images.path} from this machine to the same path there, or let all machines share the folder (GLO_CACHE_DIR)"
+        raise ClusterError("\n  ".join(["not every worker has the images:", *problems, advice]))
+
+
+def _find_problem(task: Task, images: DecodedImages, rows: np.ndarray, expected: np.ndarray, seconds: float) -> str:
+    try:
+        with tf.Graph().as_default():
+            wanted = tf.gather(images_in_file(images), rows)
+            with session_of_task(f"grpc://{task.address}", task, seconds) as session:
+                found = session.run(wanted)
+    except tf.errors.NotFoundError:
+        return f"has no file {images.path}"
+    except tf.errors.OpError as error:
+        return f"cannot read {images.path} ({str(error).splitlines()[0][:200]})"
+    return "" if np.array_equal(found, expected) else f"has other images in {images.path}"
+
+
+class Losses:
+    """Find the checkpoint to go on from each time that a machine was lost, and give up when that does not help."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._step, self._number = folder, -1, 0
+
+    def newest_checkpoint(self, error: tf.errors.OpError) -> str | None:
+        """Say what was lost, and return the newest checkpoint; raise the error again if no checkpoint was written since the last times."""
+        checkpoint = checkpoints.repair_checkpoints(self._folder)
+        step = progress_of(checkpoint).step
+        self._number = self._number + 1 if step == self._step else 1
+        self._step = step
+        if self._number > LOSSES_WITHOUT_A_STEP:
+            raise ClusterError(f"the machines were lost {self._number} times after step {step}: {_first_line(error)}") from error
+        print(f"a machine was lost ({_first_line(error)}); going on from step {step}", flush=True)
+        return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300]

@@ -1,0 +1,110 @@
+"""Tests of `glo_lib.graph.server`: a server answers at its own address only, and what is wrong with another task is named in time."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import glo_lib
+from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import Task, read_cluster
+from glo_lib.graph.server import ClusterError, Note, _check_free, _misfit, find_cluster, listen_only_at, read_note
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def cluster_of(addresses, kind="chief", index=0):
+    return read_cluster({"TF_CONFIG": json.dumps({"cluster": addresses, "task": {"type": kind, "index": index}})})
+
+
+@pytest.fixture(scope="module")
+def served():
+    """The addresses of a cluster of which only the parameter server runs."""
+    addresses = {kind: [f"127.0.0.1:{free_port()}"] for kind in ("chief", "ps", "worker")}
+    environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": addresses, "task": {"type": "ps", "index": 0}})}
+    command = [sys.executable, "-m", "glo_lib", "serve"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith(f"ps 0 at {addresses['ps'][0]} serves")
+        yield addresses
+        process.kill()
+
+
+def test_a_server_has_a_note_on_itself(served):
+    task = cluster_of(served).servers[0]
+    note = read_note(task, seconds=20)
+    assert note.task == str(task) and note.addresses == served and note.gpus == 0
+    assert _misfit(task, note, cluster_of(served)) == ""
+
+
+def test_a_server_is_not_reached_at_another_address(served):
+    port = int(served["ps"][0].rpartition(":")[2])
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    with pytest.raises(OSError):  # it is dropped: TensorFlow itself listens at every address
+        socket.create_connection(("127.0.0.2", port), timeout=0.5)
+
+
+def test_tasks_that_do_not_answer_are_named_within_the_time(served):
+    with pytest.raises(ClusterError) as error:
+        find_cluster(cluster_of(served), seconds=1)
+    assert f"worker 0 at {served['worker'][0]}: cannot be reached" in str(error.value) and "ps 0" not in str(error.value)
+
+
+def test_what_accepts_connections_and_says_nothing_is_named_within_the_time(served):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        addresses = {**served, "worker": [f"127.0.0.1:{silent.getsockname()[1]}"]}
+        with pytest.raises(ClusterError, match=rf"worker 0 at {addresses['worker'][0]}: does not answer as a server of TensorFlow"):
+            find_cluster(cluster_of(addresses), seconds=1)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"task": "worker 7 at e:1"}, "there answers worker 7 at e:1"),
+        ({"addresses": {}}, "its TF_CONFIG has the cluster {}"),
+        ({"version": "0.0.1"}, "it has glo_lib 0.0.1 with TensorFlow"),
+        ({"tensorflow": "2.1.0"}, "with TensorFlow 2.1.0.*install the same"),
+    ],
+)
+def test_a_task_that_does_not_fit_is_described(changes, message):
+    addresses = {"chief": ["a:1"], "ps": ["b:1"], "worker": ["c:1"]}
+    cluster = cluster_of(addresses)
+    fitting = Note("worker 0 at c:1", addresses, glo_lib.__version__, tf.__version__, 0, "float32", 0.0)
+    assert _misfit(cluster.workers[0], fitting, cluster) == ""
+    assert re.search(message, _misfit(cluster.workers[0], fitting._replace(**changes), cluster))
+
+
+def test_a_port_in_use_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"ps 0 at {address} cannot be served.*in use"):
+            _check_free(Task("ps", 0, address))
+
+
+@pytest.mark.parametrize("family, own, other", [(socket.AF_INET, "127.0.0.1", "127.0.0.2"), (socket.AF_INET6, "::1", None)])
+def test_the_filter_lets_the_own_address_through_and_no_other(family, own, other):
+    with socket.socket(family) as listening:
+        listening.bind(("" if family == socket.AF_INET else "::", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        open_files = len(os.listdir("/proc/self/fd"))
+        assert listen_only_at(Task("ps", 0, f"[{own}]:{port}" if ":" in own else f"{own}:{port}"))
+        assert len(os.listdir("/proc/self/fd")) == open_files
+        threading.Thread(target=lambda: listening.accept()[0].sendall(b"here"), daemon=True).start()
+        with socket.create_connection((own, port), timeout=5) as reached:
+            assert reached.recv(4) == b"here"
+        if other:
+            with pytest.raises(OSError):
+                socket.create_connection((other, port), timeout=0.3)

@@ -1,0 +1,126 @@
+"""Tests of training on several machines: processes of this machine stand for them, and they talk over the loopback."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glo_lib.config import TrainConfig
+from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import read_cluster
+from glo_lib.graph.server import ClusterError, Note
+from glo_lib.inference.model import load
+from glo_lib.runs.folder import read_config
+from glo_lib.training.machines import LOSSES_WITHOUT_A_STEP, Losses, choose_devices_of, with_all_towers
+
+PROGRAM = Path(__file__).parents[1] / "cluster_processes.py"
+
+
+def free_addresses(**numbers):
+    with ExitStack() as stack:
+        sockets = {kind: [stack.enter_context(socket.socket()) for _ in range(number)] for kind, number in numbers.items()}
+        for found in sockets.values():
+            for one in found:
+                one.bind(("127.0.0.1", 0))
+        return {kind: [f"127.0.0.1:{one.getsockname()[1]}" for one in found] for kind, found in sockets.items()}
+
+
+@pytest.fixture(scope="module")
+def four_runs(small_config, small_images, tmp_path_factory):
+    """Two runs of 54 steps and 6 more: one on two workers and then on one machine, the other on one machine and then on two workers."""
+    many, one = (tmp_path_factory.mktemp(name) for name in ("many", "one"))
+    runs = [
+        {"on_cluster": on_cluster, "settings": small_config(small_images, folder, code_init="normal", **settings).as_dict()}
+        for on_cluster, folder, settings in (
+            (True, many, {"gpus": 1, "batch_size": 4, "num_epochs": 9}),
+            (False, one, {"gpus": 2, "batch_size": 4, "num_epochs": 9}),
+            (False, many, {"gpus": 2, "batch_size": 4, "num_epochs": 10}),
+            (True, one, {"gpus": 1, "batch_size": 4, "num_epochs": 10}),
+        )
+    ]
+    request = {"addresses": free_addresses(chief=1, ps=2, worker=2), "runs": runs}
+    environment = {**os.environ, "GLO_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": str(PROGRAM.parents[1])}
+    done = subprocess.run(
+        [sys.executable, PROGRAM, json.dumps(request)], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return many, one, [np.array(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def test_two_workers_and_two_servers_train_as_two_towers_of_one_process(four_runs):
+    losses = four_runs[2]
+    assert losses[0][:, 0].tolist() == list(range(1, 55))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_run_goes_on_from_several_machines_to_one_and_from_one_to_several(four_runs):
+    many, one, losses = four_runs
+    assert losses[2][:, 0].tolist() == list(range(55, 61))
+    np.testing.assert_allclose(losses[2], losses[3], rtol=1e-3)
+    np.testing.assert_allclose(load(many).codes, load(one).codes, atol=1e-3)
+
+
+def test_the_checkpoint_of_a_split_table_has_the_names_and_shapes_of_one_machine(four_runs):
+    many, one, _ = four_runs
+    assert read_config(many).gpus == 2
+    on_one, on_many = (tf.train.list_variables(str(folder / "model.ckpt-54")) for folder in (one, many))
+    assert on_many == on_one and ("codes/CodeAdam_2", [48, 1]) in on_many
+
+
+ADDRESSES = {"chief": ["a:1"], "ps": ["a:2", "a:3"], "worker": ["a:4", "a:5"]}
+CLUSTER = read_cluster({"TF_CONFIG": json.dumps({"cluster": ADDRESSES, "task": {"type": "chief"}})})
+
+
+def notes(gpus=(0, 0), precisions=("float32", "float32")):
+    of_workers = {
+        task: Note(str(task), ADDRESSES, "", "", number, precision, 0.0)
+        for task, number, precision in zip(CLUSTER.workers, gpus, precisions, strict=True)
+    }
+    return {task: Note(str(task), ADDRESSES, "", "", 0, "float32", 0.0) for task in CLUSTER.servers} | of_workers
+
+
+def test_each_worker_has_as_many_towers_as_gpus_says():
+    config = with_all_towers(TrainConfig(gpus=3), CLUSTER)
+    assert config == dataclasses.replace(TrainConfig(), gpus=6) and with_all_towers(config, None) is config
+    devices = choose_devices_of(config, CLUSTER, notes(gpus=(2, 3)), "grpc://a:1")
+    assert devices.towers == tuple(f"/job:worker/task:{task}/gpu:{gpu}" for task, gpu in ((0, 0), (0, 1), (0, 0), (1, 0), (1, 1), (1, 2)))
+    assert devices.on_gpus and devices.route == "slim" and not devices.deterministic
+
+
+def test_towers_are_on_cpus_where_a_worker_has_no_gpu():
+    devices = choose_devices_of(TrainConfig(gpus=2), CLUSTER, notes(gpus=(0, 4)), "grpc://a:1")
+    assert devices.towers == ("/job:worker/task:0/cpu:0", "/job:worker/task:1/cpu:0")
+    assert devices.servers == ("/job:ps/task:0/cpu:0", "/job:ps/task:1/cpu:0") and devices.job == "/job:chief/task:0"
+
+
+@pytest.mark.parametrize(
+    "precisions, expected", [(("bfloat16", "bfloat16"), "bfloat16"), (("bfloat16", "float32"), "float32")], ids=["agree", "differ"]
+)
+def test_auto_is_the_precision_that_all_workers_have(precisions, expected):
+    assert choose_devices_of(TrainConfig(gpus=2), CLUSTER, notes(precisions=precisions), "").precision == expected
+
+
+@pytest.mark.parametrize(
+    "settings, gpus, message",
+    [({"precision": "float16"}, (1, 0), "GPU on every worker"), ({"deterministic": "true"}, (1, 1), "cannot be told")],
+    ids=["float16", "deterministic"],
+)
+def test_settings_that_the_workers_cannot_follow_are_refused(settings, gpus, message):
+    with pytest.raises(ValueError, match=message):
+        choose_devices_of(TrainConfig(gpus=2, **settings), CLUSTER, notes(gpus=gpus), "")
+
+
+def test_a_run_without_a_new_checkpoint_is_given_up_after_some_losses(tmp_path, capsys):
+    losses, error = Losses(tmp_path), tf.errors.UnavailableError(None, None, "worker 1 is gone")
+    for _ in range(LOSSES_WITHOUT_A_STEP):
+        assert losses.newest_checkpoint(error) is None
+    assert "going on from step 0" in capsys.readouterr().out
+    with pytest.raises(ClusterError, match="lost 4 times after step 0: worker 1 is gone"):
+        losses.newest_checkpoint(error)
