@@ -137,10 +137,6 @@ class Losses:
         self._number = self._number + 1 if step == self._step else 1
         self._step = step
         if self._number > LOSSES_WITHOUT_A_STEP:
-            raise ClusterError(f"the machines were lost {self._number} times after step {step}: {_first_line(error)}") from error
-        print(f"a machine was lost ({_first_line(error)}); going on from step {step}", flush=True)
+            raise ClusterError(f"machines were lost {self._number} times after step {step}: {error.message}") from error
+        print(f"a machine was lost ({type(error).__name__}); looking for it, to go on from step {step}", flush=True)
         return checkpoint
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300]

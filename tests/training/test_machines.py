@@ -121,6 +121,6 @@ def test_a_run_without_a_new_checkpoint_is_given_up_after_some_losses(tmp_path, 
     losses, error = Losses(tmp_path), tf.errors.UnavailableError(None, None, "worker 1 is gone")
     for _ in range(LOSSES_WITHOUT_A_STEP):
         assert losses.newest_checkpoint(error) is None
-    assert "going on from step 0" in capsys.readouterr().out
+    assert "UnavailableError); looking for it, to go on from step 0" in capsys.readouterr().out
     with pytest.raises(ClusterError, match="lost 4 times after step 0: worker 1 is gone"):
         losses.newest_checkpoint(error)
