@@ -3,8 +3,9 @@
     sudo python -m benchmarks.cluster              # bytes of a step for 2,000 and for 2,000,000 codes
     sudo python -m benchmarks.cluster --speed      # images per second with 1 and 2 workers, each on a core of its own
 
-Each machine is a namespace of this machine, with an address of its own: two parameter servers, the workers and the chief, joined by a bridge. The bytes are those that
-the interfaces of all namespaces count. The images are an empty file, because their content does not matter here. Needs Linux, ip and root.
+Each machine is a namespace of this machine, with an address of its own: two parameter servers, the workers and the chief, joined by a
+bridge. The bytes are those that the interfaces of all namespaces count. The images are an empty file, because their content does not matter
+here. Needs Linux, ip and root.
 """
 
 import argparse

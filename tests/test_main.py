@@ -1,5 +1,6 @@
 """The command line: what it writes, what it prints, and what it refuses."""
 
+import json
 import types
 from pathlib import Path
 
@@ -182,3 +183,19 @@ def test_help_explains_the_commands_and_their_defaults(capsys):
             main([*command, "--help"])
         text = capsys.readouterr().out
         assert ended.value.code == 0 and all(word in text for word in (*printed, "Exit status"))
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (None, "TF_CONFIG is not set"),
+        ({"type": "chief", "index": 0}, "this process is the chief"),
+        ({"type": "ps", "index": 0}, "ps 0 at 8.8.8.8:1: the address is not private"),
+        ({"type": "ps", "index": 5}, "the cluster has chief 0, ps 0, worker 0"),
+    ],
+)
+def test_serve_refuses_what_it_cannot_or_should_not_serve(task, message, monkeypatch, capsys):
+    cluster = {"chief": ["10.0.0.1:1"], "ps": ["8.8.8.8:1"], "worker": ["10.0.0.2:1"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}) if task else "")
+    assert main(["serve"]) == REFUSED
+    assert message in capsys.readouterr().err

@@ -218,10 +218,22 @@ def _note_or_problem(task: Task, end: float) -> Note | str:
         except tf.errors.DeadlineExceededError:
             problem = "does not answer as a server of TensorFlow does"
         except (tf.errors.OpError, TypeError, ValueError) as error:
-            problem = f"answers, but not as python -m glo_lib serve does ({str(error).splitlines()[0][:200]})"
+            problem = f"answers, but not as python -m glo_lib serve does ({reason_of(error)})"
         if time.monotonic() + SECONDS_BETWEEN_ATTEMPTS > end:
             return f"{problem}, after {time.monotonic() - began:.0f} s; is python -m glo_lib serve running there?"
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the line of an error of TensorFlow that says what is wrong; it stands between a heading and a list of nodes.
+
+    Example:
+        >>> reason_of(ValueError("Graph execution error:\\n\\nDetected at node 'a'\\nthe file is too short\\n\\t [[{{node a}}]]"))
+        'the file is too short'
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    nodes = next((number for number, line in enumerate(lines) if line.startswith("\t [[")), 1)
+    return lines[max(0, nodes - 1)].strip()[:300]
 
 
 def _misfit(task: Task, note: Note, cluster: Cluster) -> str:

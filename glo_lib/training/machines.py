@@ -1,15 +1,16 @@
 """Training on several machines: their towers, their images, and what happens when one of them is lost."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.graph.cluster import Cluster, Task
+from glo_lib.graph.cluster import Cluster, Task, check_private
 from glo_lib.graph.devices import Devices
-from glo_lib.graph.server import ClusterError, Note, find_cluster, session_of_task, start_server
+from glo_lib.graph.server import ClusterError, Note, find_cluster, reason_of, session_of_task, start_server
 from glo_lib.graph.session import session_config
 from glo_lib.inputs import DecodedImages, images_in_file
 from glo_lib.runs import checkpoints
@@ -48,6 +49,10 @@ def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages) -> Dev
             names the task and its address.
         ValueError: a setting that the workers' devices do not have.
     """
+    try:
+        check_private(cluster.own)
+    except ValueError as error:
+        warnings.warn(str(error).replace(", or --i-know-this-is-open", ""), stacklevel=2)
     master = start_server(cluster)
     notes = find_cluster(cluster, config.answer_seconds)
     check_images(cluster, images, config.answer_seconds)
@@ -120,7 +125,7 @@ def _find_problem(task: Task, images: DecodedImages, rows: np.ndarray, expected:
     except tf.errors.NotFoundError:
         return f"has no file {images.path}"
     except tf.errors.OpError as error:
-        return f"cannot read {images.path} ({str(error).splitlines()[0][:200]})"
+        return f"cannot read {images.path} ({reason_of(error)})"
     return "" if np.array_equal(found, expected) else f"has other images in {images.path}"
 
 
@@ -137,6 +142,6 @@ class Losses:
         self._number = self._number + 1 if step == self._step else 1
         self._step = step
         if self._number > LOSSES_WITHOUT_A_STEP:
-            raise ClusterError(f"machines were lost {self._number} times after step {step}: {error.message}") from error
+            raise ClusterError(f"machines were lost {self._number} times after step {step}: {reason_of(error)}") from error
         print(f"a machine was lost ({type(error).__name__}); looking for it, to go on from step {step}", flush=True)
         return checkpoint

@@ -48,7 +48,7 @@ def four_runs(small_config, small_images, tmp_path_factory):
     request = {"addresses": free_addresses(chief=1, ps=2, worker=2), "runs": runs}
     environment = {**os.environ, "GLO_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": str(PROGRAM.parents[1])}
     done = subprocess.run(
-        [sys.executable, PROGRAM, json.dumps(request)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, PROGRAM, json.dumps(request)], env=environment, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return many, one, [np.array(json.loads(line)) for line in done.stdout.splitlines()]
