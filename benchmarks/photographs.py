@@ -1,0 +1,170 @@
+"""Train several models on photographs of people for the same time, and judge all of them: one table.
+
+    python -m benchmarks.photographs PHOTOGRAPHS                           three seeds, 300 seconds each, all rows; two to three hours
+    python -m benchmarks.photographs PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500
+
+PHOTOGRAPHS is a folder or an archive whose files are named after the people, as in Labeled Faces in the Wild, or CelebA with its list of
+identities: whole people are held out. The images have 64 pixels a side, the codes 100 dimensions. Each row is a model:
+
+    mse, lap1, mse+lap1   these losses, with the other settings of the book
+    phases                first squared error, then squared error and the perceptual loss
+    paper                 the paper's model, as in book/params/paper_celeba64.yaml, for as many seconds
+    vae                   the VAE of the book
+    pca                   principal components, without training
+
+Writes OUT.json with all numbers, and OUT.md with means and standard deviations over the seeds. Trained models stay in the cache, so an
+interrupted benchmark continues where it stopped. Both judges have to be installed (make judges).
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from glo_lib.codes import fit_pca
+from glo_lib.config import TrainConfig
+from glo_lib.evaluation import judgement
+from glo_lib.evaluation.evaluate import versions
+from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
+from glo_lib.evaluation.metrics import psnr
+from glo_lib.images.split import find_split
+from glo_lib.images.store import decode_images
+from glo_lib.training import train
+
+SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 2000
+KINDS = ("training", "held_out", "samples")
+TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
+PAPER = Path(__file__).parents[1] / "book" / "params" / "paper_celeba64.yaml"
+COMMON = {"held_out": 0.18, "held_out_by": "identity", "image_size": 64, "num_dims": 100, "num_epochs": 100_000}
+ROWS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "mse": ("squared error", dict),
+    "lap1": ("Lap1", lambda: {"loss": "lap1"}),
+    "mse+lap1": ("squared error + Lap1", lambda: {"loss": "mse+lap1"}),
+    "phases": (TWO_PHASES, lambda: {"phases": TWO_PHASES}),
+    "paper": ("the paper's model", lambda: yaml.safe_load(PAPER.read_text())),
+    "vae": ("VAE", lambda: {"model": "vae"}),
+    "pca": ("PCA", lambda: {}),
+}
+
+
+class Measured(NamedTuple):
+    """One model with one seed.
+
+    Attributes:
+        row: key in `ROWS`.
+        seed: seed of the training.
+        numbers: flat names -> values; kernel distances are multiplied by 1,000.
+    """
+
+    row: str
+    seed: int
+    numbers: dict[str, float]
+
+
+def measure(row: str, data_dir: str, seconds: float, seed: int) -> Measured:
+    """Train a model, or take it from the cache, and judge it."""
+    settings = {**ROWS[row][1](), **COMMON, "data_dir": data_dir, "max_seconds": seconds, "seed": seed}
+    config = TrainConfig.from_parameters(settings)
+    if row == "pca":
+        return Measured(row, seed, measure_pca(config))
+    result = train(config)
+    judged = judgement.judge_run(result.run_dir, NUM_JUDGED)
+    numbers = {"psnr_training": result.metrics["psnr_db"], "psnr_held_out": judged["psnr_held_out_db"], "steps": result.metrics["steps"]}
+    for judge in TITLES:
+        best = min(judged[judge]["samples"].values(), key=lambda values: values["kernel_distance"])
+        for kind, values in {**judged[judge], "samples": best}.items():
+            numbers[f"{judge} {kind}"] = 1000 * values["kernel_distance"]
+    numbers["same_person"] = judged["face_recogniser"]["training"]["same_person"]
+    return Measured(row, seed, numbers)
+
+
+def measure_pca(config: TrainConfig) -> dict[str, float]:
+    """Judge reconstructions from principal components, and samples from a Gaussian fitted to their coefficients."""
+    split = find_split(config)
+    training, held_out = (decode_images(files, config.image_size, config.tight_crop).array() for files in split)
+    rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
+    rows, others = np.sort(rows), np.sort(np.random.default_rng(0).permutation(len(held_out))[: len(rows)])
+    pca = fit_pca(training, config.num_dims)
+    drawn = np.random.default_rng(config.seed).standard_normal((len(rows), config.num_dims), dtype=np.float32) * pca.scales
+    photographs, unseen = training[rows], held_out[others]
+    decoded = {
+        name: np.clip(pca.inverse_transform(codes), -1, 1).reshape(photographs.shape)
+        for name, codes in {"training": pca.transform(photographs), "held_out": pca.transform(unseen), "samples": drawn}.items()
+    }
+    numbers = {
+        "psnr_training": float(psnr(photographs, decoded["training"]).mean()),
+        "psnr_held_out": float(psnr(unseen, decoded["held_out"]).mean()),
+    }
+    for judge in installed_judges(config.tight_crop):
+        reference = judge.features(unseen)
+        for kind, images in {"floor": photographs, **decoded}.items():
+            numbers[f"{judge.name} {kind}"] = 1000 * judgement.compare(judge.features(images), reference)["kernel_distance"]
+    return numbers
+
+
+def markdown(measured: Sequence[Measured], seconds: float) -> str:
+    """Format the table: a line for each model, with mean and standard deviation over the seeds."""
+    columns = {
+        "psnr_training": "PSNR training, dB",
+        "psnr_held_out": "PSNR held out, dB",
+        **{
+            f"{judge} {kind}": f"{TITLES[judge]}: {kind.replace('_', ' ')}"
+            for judge in TITLES
+            for kind in ("training", "held_out", "samples")
+        },
+        "same_person": "same person",
+        "steps": "steps",
+    }
+    lines = ["| | " + " | ".join(columns.values()) + " |", "|---|" + "--:|" * len(columns)]
+    for row, (name, _) in ROWS.items():
+        found = [one.numbers for one in measured if one.row == row]
+        if found:
+            lines.append(
+                f"| {name} | " + " | ".join(_cell(column, [numbers.get(column) for numbers in found]) for column in columns) + " |"
+            )
+    floors = {judge: [one.numbers[f"{judge} floor"] for one in measured if f"{judge} floor" in one.numbers] for judge in TITLES}
+    floor = "; ".join(f"{TITLES[judge]} {statistics.mean(values):.1f}" for judge, values in floors.items() if values)
+    note = f"{seconds:g} seconds a model. Kernel distances times 1,000; of training photographs themselves: {floor}."
+    return "\n".join([note, "", *lines])
+
+
+def _cell(column: str, values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    digits = {"steps": 0, "same_person": 2, "psnr_training": 2, "psnr_held_out": 2}.get(column, 1)
+    spread = f" ± {statistics.stdev(known):,.{digits}f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):,.{digits}f}{spread}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, measure every model with every seed, and write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--out", type=Path, default=Path("photographs"))
+    given = parser.parse_args(arguments)
+    if missing_judges():
+        parser.error("; ".join(missing_judges()))
+    measured = []
+    for seed in given.seeds:
+        for row in given.rows:
+            measured.append(measure(row, given.photographs, given.seconds, seed))
+            content = {"seconds": given.seconds, "common": COMMON, "models": [one._asdict() for one in measured], "versions": versions()}
+            given.out.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            shown = " ".join(["PHOTOGRAPHS" if word == given.photographs else word for word in arguments or sys.argv[1:]])
+            table = markdown(measured, given.seconds)
+            given.out.with_suffix(".md").write_text(f"# Photographs\n\nMade by `python -m benchmarks.photographs {shown}`.\n\n{table}\n")
+    print(given.out.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()
