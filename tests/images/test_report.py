@@ -96,6 +96,7 @@ def test_celeba_is_recognised_in_every_layout(tmp_path, monkeypatch, written, gi
 @pytest.mark.parametrize("given", ["CelebA", "CelebA/Img", "CelebA/Img/img_align_celeba.zip", "archive.zip"])
 def test_archives_are_examined_without_being_unpacked(tmp_path, given):
     root = write_release(tmp_path / "packed")
+    write_file(root / "preview.jpg", JPEG)  # beside the folder of CelebA's images, so it is none of them
     pack(root, tmp_path / "archive.zip")
     pack(root / "Img", tmp_path / "CelebA" / "Img" / "img_align_celeba.zip")
     for folder in ("Anno", "Eval"):
