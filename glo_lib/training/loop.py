@@ -1,5 +1,6 @@
 """The training loop: a monitored session with checkpoints and summaries, a progress report, and requests that stop the loop."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from glo_lib.codes import first_row
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
+from glo_lib.graph.server import ClusterError
 from glo_lib.inputs import batch_of_step
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_history, read_history, write_history
@@ -34,6 +36,22 @@ class TrainingDiverged(ArithmeticError):
 
 class SessionLost(RuntimeError):
     """TensorFlow lost the session and went back to a checkpoint; the same call continues the run from there."""
+
+
+class StepTimeout(ClusterError):
+    """Raised when a step on several machines takes longer than ``answer_seconds``."""
+
+
+class ClusterSession(v1.train.SingularMonitoredSession):
+    """A session on several machines. It does not open a new one by itself when a machine is lost: `train` first waits for the machine.
+
+    After a `StepTimeout` it is not closed, because TensorFlow would wait for the machine that does not answer.
+    """
+
+    def __exit__(self, exception_type, exception_value, traceback):
+        if exception_type is not None and issubclass(exception_type, StepTimeout):
+            return False
+        return super().__exit__(exception_type, exception_value, traceback)
 
 
 class LoopEnd(NamedTuple):
@@ -63,6 +81,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
 
     Raises:
         TrainingDiverged: the loss or a variable became NaN or infinite.
+        StepTimeout: a step on several machines takes longer than ``answer_seconds``.
         SessionLost: TensorFlow lost the session and went back to a checkpoint by itself.
         OSError: the disk is full; the message names the checkpoint that can still be used.
 
@@ -84,13 +103,46 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
 def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
     """Take the next step. If the loss or a gradient is not finite, update nothing and name the first tensor that is not finite."""
     scale = rate_scale(setting.config, share_done(setting.config, setting.images, done))
+    seconds = setting.config.answer_seconds if setting.devices.master else None
     try:
-        session.run(graph.train_ops.step, {graph.train_ops.rate_scale: scale})
+        run_in_time(lambda: session.run(graph.train_ops.step, {graph.train_ops.rate_scale: scale}), graph.loss.graph, seconds)
     except tf.errors.InvalidArgumentError as error:
         if NOT_FINITE not in str(error):
             raise
         what = session.run_step_fn(lambda step_context: _first_not_finite(setting, graph, done, step_context.session))
         raise TrainingDiverged(_divergence_message(setting, what, done.step + 1)) from None
+
+
+def run_in_time(call: Callable[[], object], graph: tf.Graph, seconds: float | None) -> None:
+    """Call a function; with a limit of time, in a thread, because TensorFlow waits without end for a machine that no longer answers.
+
+    Args:
+        call: the function.
+        graph: the default graph of the call.
+        seconds: the limit; None: none.
+
+    Raises:
+        StepTimeout: the call has not returned; its thread is left behind.
+    """
+    if seconds is None:
+        call()
+        return
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with graph.as_default():
+                call()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise StepTimeout(f"a step has taken more than {seconds:g} seconds; if the machines are that slow, give a larger answer_seconds")
+    if errors:
+        raise errors[0]
 
 
 def _first_not_finite(setting: Setting, graph: TrainGraph, done: Progress, session: v1.Session) -> str:
@@ -128,8 +180,7 @@ def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSav
         ),
     ]
     if setting.devices.master:
-        # It does not open a new session by itself when a machine is lost: `glo_lib.training.train` first waits for the machine.
-        return v1.train.SingularMonitoredSession(hooks, scaffold, setting.devices.master, setting.devices.session_config, folder)
+        return ClusterSession(hooks, scaffold, setting.devices.master, setting.devices.session_config, folder)
     return v1.train.MonitoredTrainingSession(
         checkpoint_dir=folder,
         scaffold=scaffold,

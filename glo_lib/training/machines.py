@@ -95,7 +95,6 @@ def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, N
 
 def _session_config(config: TrainConfig, precision: str, on_gpus: bool) -> v1.ConfigProto:
     chosen = session_config()
-    chosen.operation_timeout_in_ms = int(1000 * config.answer_seconds)
     if precision == "bfloat16" and not on_gpus:
         rewriter = type(chosen.graph_options.rewrite_options)
         chosen.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON

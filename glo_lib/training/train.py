@@ -9,11 +9,12 @@ from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Cluster, chief_cluster
 from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.graph.server import find_cluster
 from glo_lib.networks import efficientnet
 from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
 from glo_lib.runs.run import OpenRun, open_run
 from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model, build_train_ops
-from glo_lib.training.loop import LoopEnd, OnStep, run_loop
+from glo_lib.training.loop import LoopEnd, OnStep, StepTimeout, run_loop
 from glo_lib.training.machines import LOST, Losses, connect, with_all_towers
 from glo_lib.training.schedule import share_done
 
@@ -80,6 +81,9 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
             record_hardware(run.folder, hardware_of(setting), config.change_precision)
             try:
                 end = train_phase(setting, on_step)
+            except StepTimeout:
+                find_cluster(cluster, config.answer_seconds)  # names the machine that does not answer
+                raise
             except LOST as error:
                 if cluster is None:
                     raise

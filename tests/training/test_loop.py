@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from glo_lib.graph.backend import tf
 from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_history
 from glo_lib.runs.run import open_run, read_run
 from glo_lib.training import TrainGraph, TrainingDiverged, build, build_loss, build_model, build_train_ops, loop, prepare, train
+from glo_lib.training.loop import StepTimeout, run_in_time
 
 v1 = tf.compat.v1
 NOTEBOOK = Path(__file__).parents[2] / "book" / "train.ipynb"
@@ -106,3 +108,15 @@ def test_the_notebook_saves_every_step_and_ends_when_its_papermill_process_is_en
     with open_run(config) as run:  # with the same settings the run goes on from its last step
         assert run.progress.step >= read_history(tmp_path / "run")[-1].step > 0
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_call_that_takes_too_long_is_left_behind_and_errors_are_passed_on():
+    graph, released = tf.Graph(), threading.Event()
+    with pytest.raises(StepTimeout, match=r"more than 0\.05 seconds"):
+        run_in_time(released.wait, graph, 0.05)
+    released.set()
+    with pytest.raises(ZeroDivisionError):
+        run_in_time(lambda: 1 / 0, graph, 5)
+    found = []
+    run_in_time(lambda: found.append(tf.compat.v1.get_default_graph()), graph, 5)
+    assert found == [graph]
