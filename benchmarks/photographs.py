@@ -87,7 +87,7 @@ def measure(row: str, data_dir: str, seconds: float, seed: int) -> Measured:
 def measure_pca(config: TrainConfig) -> dict[str, float]:
     """Judge reconstructions from principal components, and samples from a Gaussian fitted to their coefficients."""
     split = find_split(config)
-    training, held_out = (decode_images(files, config.image_size, config.tight_crop).array() for files in split)
+    training, held_out = (decode_images(files, config.image_size, config.tight_crop).array() for files in (split.training, split.held_out))
     rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
     rows, others = np.sort(rows), np.sort(np.random.default_rng(0).permutation(len(held_out))[: len(rows)])
     pca = fit_pca(training, config.num_dims)
