@@ -219,7 +219,7 @@ def test_half_precision_learns_as_float32_does_and_resumes(gpus, small_images, t
 def test_gradients_that_no_factor_of_float16_makes_finite_end_the_run(gpus, small_images, tmp_path, no_figures, monkeypatch):
     """The gradient of the square root of zero is not finite. The factor is halved down to 1, and the next step says what is wrong."""
     gpus(AMPERE)
-    monkeypatch.setitem(LOSSES, "mse", lambda images, reconstructions: tf.reduce_mean(tf.sqrt(0 * reconstructions)))
+    monkeypatch.setitem(LOSSES, "mse", lambda images, reconstructions, weight: tf.reduce_mean(tf.sqrt(0 * reconstructions)))
     with pytest.raises(TrainingDiverged, match=r"at step 16 the loss is 0\.0; the first tensor that is not finite is gradients"):
         train(small_config(small_images, tmp_path / "run", precision="float16"))
 
