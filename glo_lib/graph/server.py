@@ -25,7 +25,7 @@ import glo_lib
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Cluster, Task, resolve, split_address
 from glo_lib.graph.devices import choose_devices, find_gpus
-from glo_lib.graph.session import session_config
+from glo_lib.graph.session import open_session, session_config
 
 v1 = tf.compat.v1
 CONTAINER = "glo_lib"  # of the note; sessions of training use another
@@ -146,7 +146,7 @@ def session_of_task(target: str, task: Task, seconds: float = 0.0) -> v1.Session
     config = session_config()
     config.device_filters.append(task.device)  # otherwise the session would wait for all other tasks
     config.operation_timeout_in_ms = int(1000 * seconds)
-    return v1.Session(target, config=config)
+    return open_session(config, target)
 
 
 def _note_handle() -> tf.Tensor:

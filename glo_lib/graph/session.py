@@ -16,15 +16,16 @@ def session_config() -> v1.ConfigProto:
     return config
 
 
-def open_session(config: v1.ConfigProto | None = None) -> v1.Session:
+def open_session(config: v1.ConfigProto | None = None, target: str = "") -> v1.Session:
     """Open a session on the current graph.
 
     Args:
         config: default: `session_config`.
+        target: address of the server that runs the session, such as ``grpc://10.0.0.1:2222``; empty: this process.
 
     Example:
         >>> with tf.Graph().as_default(), open_session() as session:
         ...     int(session.run(tf.constant(1) + 1))
         2
     """
-    return v1.Session(config=session_config() if config is None else config)
+    return v1.Session(target, config=session_config() if config is None else config)
