@@ -12,10 +12,10 @@ import functools
 import ipaddress
 import json
 import os
-import platform
 import socket
 import stat
 import struct
+import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -104,7 +104,7 @@ def listen_only_at(task: Task) -> bool:
         Whether there is such a filter. It is made on Linux only.
     """
     address, port = resolve(task), split_address(task.address)[1]
-    if platform.system() != "Linux" or address.is_unspecified:
+    if sys.platform != "linux" or address.is_unspecified:
         return False
     program = _only_for(address)
     for listening in _listening_sockets(port):

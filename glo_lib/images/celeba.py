@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from glo_lib.system.cache import cache_root
 
@@ -22,7 +22,6 @@ PARTS = ("0", "1", "2")
 NUM_COORDINATES = 10  # x and y of five landmarks
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 SPLIT_BY_SEED = "held_out_by 'share' to have the images split by a seed"
-Value = TypeVar("Value")
 
 
 class Search(NamedTuple):
@@ -176,7 +175,7 @@ def _read_pairs(path: str | Path, meaning: str, allowed: Sequence[str] = ()) -> 
     return values
 
 
-def look_up(values: Mapping[str, Value], filenames: Sequence[str], path: str | Path, way_out: str = SPLIT_BY_SEED) -> list[Value]:
+def look_up(values: Mapping[str, Any], filenames: Sequence[str], path: str | Path, way_out: str = SPLIT_BY_SEED) -> list[Any]:
     """Return the value of each image file in a list; folders are ignored, and a converted image may have another ending.
 
     Args:

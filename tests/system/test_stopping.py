@@ -100,6 +100,12 @@ def is_free(path: Path) -> bool:
     return lock is not None
 
 
+def heed_signals():
+    """Undo what nohup and a shell's & do to the programs that they start: these would ignore the signals of the test."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def ended_notebooks(tmp_path_factory):
     """Folders in which papermill ran a notebook until the papermill process alone received a signal, by signal."""
@@ -111,7 +117,8 @@ def ended_notebooks(tmp_path_factory):
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         (folder / "in.ipynb").write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
         command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb"]
-        processes.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.append(subprocess.Popen(command, cwd=folder, env=environment, preexec_fn=heed_signals, **quiet))
     try:
         for (number, folder), process in zip(folders.items(), processes, strict=True):
             wait_until((folder / "began").exists)
