@@ -204,8 +204,10 @@ class TrainConfig:
         """The phases of the run, one after the other; with the default, one phase that lasts for the whole run.
 
         Example:
-            >>> [phase.loss for phase in TrainConfig(phases="0.2 mse, 0.8 mse+lap1").recipe]
-            ['mse', 'mse+lap1']
+            >>> phases = "0.2 mse, 0.8 lap1"
+            >>> both = TrainConfig(phases=phases)
+            >>> [phase.loss for phase in both.recipe]
+            ['mse', 'lap1']
         """
         return parse_phases(self.phases, LOSSES) if self.phases else (Phase(0.0, 1.0, self.loss),)
 

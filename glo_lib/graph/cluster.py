@@ -78,7 +78,7 @@ class Cluster(NamedTuple):
         return {kind: [task.address for task in self.of_kind(kind)] for kind in KINDS}
 
 
-def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+def read_cluster(environment: Mapping[str, str] | None = None) -> Cluster | None:
     """Read the cluster from ``TF_CONFIG``.
 
     Args:
@@ -97,7 +97,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
         >>> str(cluster.own), len(cluster.workers)
         ('worker 1 at d:1', 2)
     """
-    text = environment.get(VARIABLE, "").strip()
+    text = (os.environ if environment is None else environment).get(VARIABLE, "").strip()
     if not text:
         return None
     try:
@@ -152,7 +152,7 @@ def _wrong(what: str) -> ValueError:
     return ValueError(f"{VARIABLE} cannot be used: {what}. It has the form {EXAMPLE}")
 
 
-def chief_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+def chief_cluster(environment: Mapping[str, str] | None = None) -> Cluster | None:
     """Read the cluster for the program that trains, which is the chief.
 
     Raises:
