@@ -6,8 +6,6 @@ Every module uses ``from glo_lib.graph.backend import tf``, because some setting
   processors, too, they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
 - ``TF_CPP_MIN_LOG_LEVEL=3``: errors are raised as exceptions anyway, and log lines would clutter the notebooks.
 - ``TF_FORCE_GPU_ALLOW_GROWTH=true``: otherwise the first session of a process takes the memory of all GPUs.
-- ``TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD``: depthwise convolutions stay in float32, because oneDNN takes much longer for
-  them in bfloat16. Only the network of the perceptual loss has them.
 - ``TF_USE_LEGACY_KERAS=1``: tf-slim needs the Keras of graph mode, ``tf_keras``. Nothing here needs Keras 3, whose import takes more
   than a second because it also imports scikit-learn and matplotlib.
 
@@ -34,8 +32,6 @@ HARMLESS_LOG_PARTS = (
     b"cpu_feature_guard.cc",
 )
 
-DEPTHWISE_OPERATIONS = "DepthwiseConv2dNative,DepthwiseConv2dNativeBackpropInput,DepthwiseConv2dNativeBackpropFilter"
-
 
 @contextmanager
 def hide_harmless_log_lines() -> Iterator[None]:
@@ -60,7 +56,6 @@ def _import_tensorflow():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD", DEPTHWISE_OPERATIONS)
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # A user who sets the log level wants to read the log.
     with nullcontext() if log_level_is_set else hide_harmless_log_lines():

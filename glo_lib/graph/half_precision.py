@@ -3,14 +3,38 @@
 On CPUs none of this is used: there TensorFlow's rewriter makes the casts after the graph is built (`glo_lib.graph.devices`).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from glo_lib.graph.backend import tf
 
 v1 = tf.compat.v1
+KEPT_IN_FLOAT32 = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"
+DEPTHWISE_OPERATIONS = "DepthwiseConv2dNative,DepthwiseConv2dNativeBackpropInput,DepthwiseConv2dNativeBackpropFilter"
 Gradient = tf.Tensor | tf.IndexedSlices
+
+
+@contextmanager
+def depthwise_in_float32(wanted: bool = True) -> Iterator[None]:
+    """Inside, TensorFlow's rewriter for CPUs leaves depthwise convolutions in float32.
+
+    oneDNN takes much longer for them in bfloat16. Only the network of the perceptual loss has them. The rewriter reads the environment when
+    a graph is first run, and other graphs become slower by this setting (a wide decoder takes 1.7 times as long), so it is not made for all
+    of them.
+
+    Args:
+        wanted: whether anything is done. A value that is already in the environment is kept.
+    """
+    if not wanted or KEPT_IN_FLOAT32 in os.environ:
+        yield
+        return
+    os.environ[KEPT_IN_FLOAT32] = DEPTHWISE_OPERATIONS
+    try:
+        yield
+    finally:
+        del os.environ[KEPT_IN_FLOAT32]
 
 
 def float32_variables() -> AbstractContextManager:

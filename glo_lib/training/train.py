@@ -9,6 +9,7 @@ from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Cluster, chief_cluster
 from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.graph.half_precision import depthwise_in_float32
 from glo_lib.graph.server import find_cluster
 from glo_lib.networks import efficientnet
 from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
@@ -107,8 +108,8 @@ def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
 
     Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
     """
-    job = setting.devices.job
-    with tf.Graph().as_default(), tf.device(job) if job else nullcontext():
+    job, uses_network = setting.devices.job, "perceptual" in setting.phase.loss
+    with tf.Graph().as_default(), tf.device(job) if job else nullcontext(), depthwise_in_float32(uses_network):
         v1.set_random_seed(setting.config.seed)
         model = build_model(setting)
         loss = build_loss(setting, model)

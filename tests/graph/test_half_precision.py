@@ -1,11 +1,13 @@
 """Half precision by casts, and the scaling of the loss in float16."""
 
+import os
+
 import numpy as np
 import pytest
 
 from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf
-from glo_lib.graph.half_precision import LossScaling, float32_variables, in_precision
+from glo_lib.graph.half_precision import KEPT_IN_FLOAT32, LossScaling, depthwise_in_float32, float32_variables, in_precision
 
 v1 = tf.compat.v1
 
@@ -66,3 +68,17 @@ def test_gradients_are_those_of_the_loss_itself_and_an_overflow_changes_nothing_
         for _ in range(3):
             session.run(step, {factor: np.inf})
         assert session.run(scale) == 1.0 and not session.run(scaling.may_overflow())
+
+
+def test_depthwise_convolutions_are_kept_in_float32_inside_only_and_a_users_own_list_stays(monkeypatch):
+    monkeypatch.delenv(KEPT_IN_FLOAT32, raising=False)
+    with depthwise_in_float32(False):
+        assert KEPT_IN_FLOAT32 not in os.environ
+    with pytest.raises(KeyError), depthwise_in_float32():
+        assert "DepthwiseConv2dNative," in os.environ[KEPT_IN_FLOAT32]
+        raise KeyError
+    assert KEPT_IN_FLOAT32 not in os.environ
+    monkeypatch.setenv(KEPT_IN_FLOAT32, "Conv2D")
+    with depthwise_in_float32():
+        assert os.environ[KEPT_IN_FLOAT32] == "Conv2D"
+    assert os.environ[KEPT_IN_FLOAT32] == "Conv2D"
