@@ -34,7 +34,7 @@ from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.split import find_split
-from glo_lib.images.store import decode_images
+from glo_lib.images.store import decode_as_in
 from glo_lib.training import train
 
 SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 2000
@@ -87,7 +87,7 @@ def measure(row: str, data_dir: str, seconds: float, seed: int) -> Measured:
 def measure_pca(config: TrainConfig) -> dict[str, float]:
     """Judge reconstructions from principal components, and samples from a Gaussian fitted to their coefficients."""
     split = find_split(config)
-    training, held_out = (decode_images(files, config.image_size, config.tight_crop).array() for files in (split.training, split.held_out))
+    training, held_out = (decode_as_in(config, files).array() for files in (split.training, split.held_out))
     rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
     rows, others = np.sort(rows), np.sort(np.random.default_rng(0).permutation(len(held_out))[: len(rows)])
     pca = fit_pca(training, config.num_dims)

@@ -30,14 +30,9 @@ MODELS = ("glo", "vae")
 # by the manifest of the run folder, so what decides which of them are taken may change too.
 CHANGEABLE_ON_RESUME = frozenset(
     {
-        *("run_dir", "data_dir", "held_out_by", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image"),
-        "max_megapixels",
-        *(
-            "answer_seconds",
-            "gpu_code_megabytes",
-            "precision",
-            "change_precision",
-        ),  # the precision of a run: glo_lib.runs.folder.record_hardware
+        *("run_dir", "data_dir", "held_out_by", "on_bad_image", "max_megapixels"),
+        *("num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "answer_seconds", "gpu_code_megabytes"),
+        *("precision", "change_precision"),  # the precision of a run: glo_lib.runs.folder.record_hardware
     }
 )
 
@@ -341,9 +336,8 @@ def _hint(field: dataclasses.Field) -> str:
     """Say how to pass a text as it is, if a setting names a folder: papermill and YAML take some of them for numbers or truth values."""
     if field.name not in ("data_dir", "run_dir"):
         return ""
-    text = "2024_05" if field.name.endswith("_dir") else "TEXT"
     name = field.name
-    return f"; papermill's -p takes a text such as 2024_05 for a number: give -r {name} {text}, or {name}: '{text}' in a YAML file"
+    return f"; papermill's -p takes a text such as 2024_05 for a number: give -r {name} 2024_05, or {name}: '2024_05' in a YAML file"
 
 
 def _parse_bool(value: Any) -> bool:

@@ -42,6 +42,16 @@ class Phase(NamedTuple):
     loss: str
     rate: float = 1.0
 
+    @property
+    def losses(self) -> frozenset[str]:
+        """Names of the losses in the sum.
+
+        Example:
+            >>> sorted(Phase(0.0, 1.0, "mse + 0.5*lap1").losses)
+            ['lap1', 'mse']
+        """
+        return frozenset(part.rpartition("*")[2].strip() for part in _terms(self.loss))
+
     def share_done(self, share: float) -> float:
         """Return how much of the phase is done, in [0, 1], when a share of the run is done."""
         return min(1.0, max(0.0, (share - self.start) / (self.end - self.start)))
@@ -62,8 +72,7 @@ def parse_loss(text: str, names: Sequence[str]) -> tuple[LossTerm, ...]:
         (LossTerm(weight=1.0, name='mse'), LossTerm(weight=0.5, name='lap1'))
     """
     terms = []
-    # A plus sign in the exponent of a weight, as in 1e+2, does not separate terms.
-    for part in re.split(r"(?<![\d.][eE])\+", text):
+    for part in _terms(text):
         weight, star, name = part.rpartition("*")
         name = name.strip()
         if name not in names:
@@ -73,6 +82,11 @@ def parse_loss(text: str, names: Sequence[str]) -> tuple[LossTerm, ...]:
     if twice:
         raise ValueError(f"{twice[0]} is named more than once; give it one weight")
     return tuple(terms)
+
+
+def _terms(text: str) -> list[str]:
+    """Split a sum at its plus signs; one in the exponent of a weight, as in 1e+2, does not separate terms."""
+    return re.split(r"(?<![\d.][eE])\+", text)
 
 
 def parse_phases(text: str, names: Sequence[str]) -> tuple[Phase, ...]:

@@ -20,9 +20,8 @@ from glo_lib.evaluation.metrics import (
     relative_sharpness,
     ssim,
 )
-from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.split import Split
-from glo_lib.images.store import decode_images
+from glo_lib.images.store import decode_as_in
 
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 FEATURE_DIMS = 32
@@ -127,16 +126,8 @@ def image_sets(config: TrainConfig, split: Split, seed: int = 0, judges: Sequenc
         seed: seed of the classifier.
         judges: trained networks whose features are compared too, from `glo_lib.evaluation.judges.installed_judges`.
     """
-    training, held_out = (
-        decode_images(
-            part,
-            config.image_size,
-            config.tight_crop,
-            max_megapixels=config.max_megapixels,
-            landmarks=landmarks_for(config.crop, part, config.data_dir),
-        ).array()
-        for part in (split.training, split.held_out)
-    )
+    parts = (split.training, split.held_out)
+    training, held_out = (decode_as_in(config, part, config.data_dir, progress=False).array() for part in parts)
     held_out = held_out[:MAX_HELD_OUT]
     rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
     pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))

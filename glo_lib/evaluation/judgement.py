@@ -13,19 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glo_lib import faces
-from glo_lib.config import LOSSES, TrainConfig
+from glo_lib.config import TrainConfig
 from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import fit_components, psnr
 from glo_lib.images.files import list_images
-from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.pixels import slices
 from glo_lib.images.split import find_split
-from glo_lib.images.store import decode_images
+from glo_lib.images.store import decode_as_in
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.encoding import encode, fit_code_regression
 from glo_lib.inference.model import TrainedModel, check_one_code_per_image, load
 from glo_lib.inference.priors import PRIORS, sample
-from glo_lib.recipe import parse_loss
 from glo_lib.runs.folder import lock_run_folder, read_json, write_json
 from glo_lib.runs.images import training_images
 from glo_lib.runs.run import Run, read_run
@@ -144,8 +142,7 @@ def _judge(judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | P
 
 
 def _judges_in_loss(config: TrainConfig) -> list[str]:
-    losses = {term.name for phase in config.recipe for term in parse_loss(phase.loss, LOSSES)}
-    return ["efficientnet_lite0"] if "perceptual" in losses else []
+    return ["efficientnet_lite0"] if any("perceptual" in phase.losses for phase in config.recipe) else []
 
 
 def find_reference(
@@ -179,15 +176,7 @@ def find_reference(
     else:
         wanted, kind = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose"
         files = list_images(faces.load_faces(wanted, NEW_FACES_SEED))
-    decoded = decode_images(
-        files,
-        config.image_size,
-        config.tight_crop,
-        progress=True,
-        on_bad_image="skip",
-        max_megapixels=config.max_megapixels,
-        landmarks=landmarks_for(config.crop, files, data_dir or config.data_dir),
-    )
+    decoded = decode_as_in(config, files, data_dir or config.data_dir, on_bad_image="skip")
     count = _check_count(decoded.num_images)
     photographs = decoded.array()
     return Reference(lambda part: photographs[part], np.sort(order[:count]), f"{count:,} {kind}", True)

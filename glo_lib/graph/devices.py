@@ -108,11 +108,16 @@ def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", dete
         # The variables lie on the device of a single tower. Several towers share them on the host, so that no tower is slower than another.
         parameters=towers[0] if gpus == 1 else "/cpu:0",
         precision=decided,
-        route=("slim" if found else "fast") if route == "auto" else route,
+        route=route_on(bool(found), route),
         deterministic=not found if deterministic == "auto" else deterministic == "true",
         description=_description(gpus, found, used, decided),
         session_config=_session_config(len(used), gpus, decided),
     )
+
+
+def route_on(gpus: bool, route: str = "auto") -> str:
+    """Return which layers a decoder on GPUs or on CPUs has, see `choose_devices`."""
+    return ("slim" if gpus else "fast") if route == "auto" else route
 
 
 def find_gpus() -> list[Gpu]:
@@ -187,10 +192,15 @@ def _session_config(gpus_used: int, towers: int, precision: str) -> tf.compat.v1
         # Run one operation at a time on all cores, because two at once compete for cores and caches (benchmarks/README.md).
         config.inter_op_parallelism_threads = 1
         config.use_per_session_threads = True  # otherwise the first session of the process decides for all
+    rewrite_on_cpus(config, precision)
+    return config
+
+
+def rewrite_on_cpus(config: tf.compat.v1.ConfigProto, precision: str) -> None:
+    """Let TensorFlow rewrite graphs for CPUs if the precision is ``bfloat16``, so that their matrix products take bfloat16 numbers."""
     if precision == "bfloat16":
         rewriter = type(config.graph_options.rewrite_options)
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
-    return config
 
 
 def has_nvidia_gpu() -> bool:

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 
+from glo_lib.config import TrainConfig
 from glo_lib.images.decode import decode_files
 from glo_lib.images.identity import Identity, identify
-from glo_lib.images.landmarks import landmarks_digest, stored_squares
+from glo_lib.images.landmarks import landmarks_digest, landmarks_for, stored_squares
 from glo_lib.images.reading import MAX_MEGAPIXELS, refuse
 from glo_lib.system import locks
 from glo_lib.system.cache import cache_root, make_cache_folder
@@ -41,6 +42,7 @@ class DecodedImages(NamedTuple):
         image_size: pixels a side.
         filenames: the N image files, by index.
         skipped: the files that cannot be read and have no index, each with the reason.
+        landmarks_digest: digest of the landmarks after which the images were cropped; empty if they were not.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class DecodedImages(NamedTuple):
     image_size: int
     filenames: tuple[str, ...]
     skipped: Mapping[str, str] = MappingProxyType({})
+    landmarks_digest: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -107,10 +110,37 @@ def decode_images(
     files = filenames if isinstance(filenames, Identity) else identify(filenames)
     digest = "" if landmarks is None else landmarks_digest(landmarks)
     path = cache_root() / "images" / f"{files.cache_key(image_size, tight_crop, max_megapixels, digest)}.uint8"
-    wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames)
+    wanted = DecodedImages(path, len(files.filenames), image_size, files.filenames, landmarks_digest=digest)
     decoded = _read_cache(wanted, progress) or _build_cache(wanted, (tight_crop, max_megapixels), landmarks, progress, on_bad_image)
     _check_skipped(decoded, on_bad_image)
     return decoded
+
+
+def decode_as_in(
+    config: TrainConfig,
+    filenames: Sequence[str] | Identity,
+    data_dir: str | Path | None = None,
+    progress: bool = True,
+    on_bad_image: str = "error",
+) -> DecodedImages:
+    """Decode image files as a run with these settings does: with its size, its crop, and its limit for large images.
+
+    Args:
+        config: the settings of the run.
+        filenames: see `decode_images`.
+        data_dir: folder or archive that the files come from, in which a list of landmarks is looked for; default: each file's own folder.
+        progress: see `decode_images`.
+        on_bad_image: see `decode_images`.
+
+    Raises:
+        ValueError, FileNotFoundError, PermissionError: see `decode_images`, and `glo_lib.images.landmarks.find_landmarks`.
+
+    Example:
+        ``decode_as_in(read_run("my_run").config, ["portrait.jpg"]).array()[0]``
+    """
+    files = filenames if isinstance(filenames, Identity) else identify(filenames)
+    landmarks = landmarks_for(config.crop, files.filenames, data_dir)
+    return decode_images(files, config.image_size, config.tight_crop, progress, on_bad_image, config.max_megapixels, landmarks)
 
 
 def _check_skipped(decoded: DecodedImages, on_bad_image: str) -> None:

@@ -17,11 +17,10 @@ from glo_lib.codes import Pca, RowwiseAdam, fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
-from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.reading import read_stored, unreadable
 from glo_lib.images.sources import find_files
-from glo_lib.images.store import decode_images
+from glo_lib.images.store import decode_as_in
 from glo_lib.inference.directions import principal_directions
 from glo_lib.inference.model import TrainedModel, check_one_code_per_image
 from glo_lib.inference.priors import fit_diagonal_gaussian
@@ -378,15 +377,7 @@ def read_images(filenames: str | Path | Sequence[str | Path], config: TrainConfi
     there = [name for name in names if name not in problems]
     if not there:
         raise ValueError("no image can be read:\n  " + "\n  ".join(problems.values()))
-    decoded = decode_images(
-        there,
-        config.image_size,
-        config.tight_crop,
-        progress=True,
-        on_bad_image="skip",
-        max_megapixels=config.max_megapixels,
-        landmarks=landmarks_for(config.crop, there),
-    )
+    decoded = decode_as_in(config, there, on_bad_image="skip")
     problems |= {name: f"{name!r}: {reason}" for name, reason in decoded.skipped.items()}
     in_order = tuple(problems[name] for name in names if name in problems)
     return UnseenImages(np.array(decoded.array()), decoded.filenames, in_order, _resized(decoded.filenames, config))

@@ -32,14 +32,8 @@ from glo_lib.system.replace import replacing, write_text
 
 SECONDS_NAME = "training_seconds"  # name of a variable in each checkpoint
 UNREPORTED_NAME = "unreported_loss"  # name of a variable in each checkpoint: sum and number of the losses since the last history row
-NOT_PART_OF_RUN_NAME = (
-    "run_dir",
-    "data_dir",
-    "held_out_by",
-    "on_bad_image",
-    "max_megapixels",
-    "answer_seconds",
-)  # the images are identified by the manifest
+# The images are identified by the manifest, whatever it was that chose them.
+NOT_PART_OF_RUN_NAME = ("run_dir", "data_dir", "held_out_by", "on_bad_image", "max_megapixels", "answer_seconds")
 # A setting that was added later is left out at its default, so that the default folders of earlier runs keep their names.
 LATER_DEFAULTS = {
     "model": "glo",

@@ -9,10 +9,9 @@ from pathlib import Path
 from glo_lib.config import TrainConfig
 from glo_lib.images.files import is_result_folder, list_images
 from glo_lib.images.identity import MAX_NAMED, FileDigest, Identity, changes, identify, read_digests
-from glo_lib.images.landmarks import landmarks_for
 from glo_lib.images.sources import find_files
 from glo_lib.images.split import find_images, find_split
-from glo_lib.images.store import DecodedImages, decode_images
+from glo_lib.images.store import DecodedImages, decode_as_in
 from glo_lib.runs.folder import read_config, read_json
 
 
@@ -42,22 +41,11 @@ def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> 
     files = _select(_all_files(config, data_dir), trained_on) if trained_on else _files_of_an_early_version(run_dir, config, data_dir)
     if (run_dir / "skipped.json").exists() and data_dir is None:
         # Training decoded these files together with those that it skipped. If nothing has changed, its cache can be used.
-        every = find_images(config)
-        with_skipped = decode_images(
-            every,
-            config.image_size,
-            config.tight_crop,
-            on_bad_image="skip",
-            max_megapixels=config.max_megapixels,
-            landmarks=landmarks_for(config.crop, every, config.data_dir),
-        )
+        with_skipped = decode_as_in(config, find_images(config), config.data_dir, progress=False, on_bad_image="skip")
         if with_skipped.filenames == files.filenames:
             return with_skipped
     source = data_dir or config.data_dir
-    landmarks = landmarks_for(config.crop, files.filenames, None if _is_pattern(source) else source)
-    return decode_images(
-        files, config.image_size, config.tight_crop, progress=True, max_megapixels=config.max_megapixels, landmarks=landmarks
-    )
+    return decode_as_in(config, files, None if _is_pattern(source) else source)
 
 
 def _all_files(config: TrainConfig, data_dir: str | Path | None) -> list[str]:

@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from glo_lib.config import TrainConfig
 from glo_lib.images.identity import Identity, changes, identify, read_digests, write_digests
-from glo_lib.images.landmarks import landmarks_digest, landmarks_for
 from glo_lib.images.split import find_images
-from glo_lib.images.store import DecodedImages, decode_images
+from glo_lib.images.store import DecodedImages, decode_as_in
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import (
     Progress,
@@ -91,22 +88,13 @@ def open_run(config: TrainConfig) -> Iterator[OpenRun]:
     config.check_fits(len(files.files))
     if config.run_dir:
         _refuse_folder_of_images(Path(config.run_dir).expanduser(), files)
-    landmarks = landmarks_for(config.crop, files.filenames, config.data_dir)
-    images = decode_images(
-        files,
-        config.image_size,
-        config.tight_crop,
-        progress=True,
-        on_bad_image=config.on_bad_image,
-        max_megapixels=config.max_megapixels,
-        landmarks=landmarks,
-    )
+    images = decode_as_in(config, files, config.data_dir, on_bad_image=config.on_bad_image)
     config.check_fits(images.num_images)
     files = files.without(images.skipped)
     folder = run_dir_of(config, files.manifest())
     with lock_run_folder(folder) as lock, checkpoints.disk_full_explained(folder):
         begin_or_compare(folder, config, files)
-        _begin_or_compare_landmarks(folder, landmarks)
+        _begin_or_compare_landmarks(folder, images.landmarks_digest)
         write_skipped(folder, images.skipped)
         checkpoint = checkpoints.repair_checkpoints(folder)
         yield OpenRun(folder, config, checkpoint, progress_of(checkpoint), images, lock)
@@ -172,11 +160,11 @@ def begin_or_compare(folder: Path, config: TrainConfig, files: Identity) -> None
     write_json(folder / "config.json", config.as_dict())  # written last, because its presence marks a run as begun
 
 
-def _begin_or_compare_landmarks(folder: Path, landmarks: np.ndarray | None) -> None:
+def _begin_or_compare_landmarks(folder: Path, digest: str) -> None:
     """Write the digest of the landmarks to a run folder, after comparing it with the one that is there: they determine the crop."""
-    if landmarks is None:
+    if not digest:
         return
-    path, content = folder / "landmarks.json", {"digest": landmarks_digest(landmarks)}
+    path, content = folder / "landmarks.json", {"digest": digest}
     if path.exists() and read_json(path) != content:
         raise ValueError(
             f"run_dir {str(folder)!r} belongs to a run with other landmarks, so its images were cropped in another way; give another "

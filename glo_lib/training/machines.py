@@ -9,7 +9,7 @@ import numpy as np
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Cluster, Task, check_private
-from glo_lib.graph.devices import Devices
+from glo_lib.graph.devices import Devices, rewrite_on_cpus, route_on
 from glo_lib.graph.server import ClusterError, Note, find_cluster, reason_of, session_of_task, start_server
 from glo_lib.graph.session import session_config
 from glo_lib.inputs import DecodedImages, images_in_file
@@ -19,7 +19,7 @@ from glo_lib.runs.folder import progress_of
 v1 = tf.compat.v1
 # What TensorFlow raises when a task is gone, or is another process than before, whose variables have no values yet.
 LOST = (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.FailedPreconditionError, tf.errors.DeadlineExceededError)
-LOSSES_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint
+LOST_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint
 COMPARED_IMAGES = 8
 
 
@@ -80,24 +80,22 @@ def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, N
         towers=towers,
         parameters=servers[0],
         precision=decided,
-        route=("slim" if on_gpus else "fast") if config.layer_route == "auto" else config.layer_route,
+        route=route_on(on_gpus, config.layer_route),
         deterministic=not on_gpus,
         description=(
             f"{len(towers)} tower{'s' if len(towers) > 1 else ''} on the {'GPUs' if on_gpus else 'CPUs'} of {len(workers)} worker(s), "
             f"with {len(servers)} parameter server(s), {decided}"
         ),
-        session_config=_session_config(config, decided, on_gpus),
+        session_config=session_config() if on_gpus else _session_config_of_cpus(decided),
         servers=servers,
         job=cluster.own.device,
         master=master,
     )
 
 
-def _session_config(config: TrainConfig, precision: str, on_gpus: bool) -> v1.ConfigProto:
+def _session_config_of_cpus(precision: str) -> v1.ConfigProto:
     chosen = session_config()
-    if precision == "bfloat16" and not on_gpus:
-        rewriter = type(chosen.graph_options.rewrite_options)
-        chosen.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
+    rewrite_on_cpus(chosen, precision)
     return chosen
 
 
@@ -128,7 +126,7 @@ def _find_problem(task: Task, images: DecodedImages, rows: np.ndarray, expected:
     return "" if np.array_equal(found, expected) else f"has other images in {images.path}"
 
 
-class Losses:
+class LostMachines:
     """Find the checkpoint to go on from each time that a machine was lost, and give up when that does not help."""
 
     def __init__(self, folder: Path):
@@ -140,7 +138,7 @@ class Losses:
         step = progress_of(checkpoint).step
         self._number = self._number + 1 if step == self._step else 1
         self._step = step
-        if self._number > LOSSES_WITHOUT_A_STEP:
+        if self._number > LOST_WITHOUT_A_STEP:
             raise ClusterError(f"machines were lost {self._number} times after step {step}: {reason_of(error)}") from error
         print(f"a machine was lost ({type(error).__name__}); looking for it, to go on from step {step}", flush=True)
         return checkpoint

@@ -16,7 +16,7 @@ from glo_lib.runs.folder import HistoryRow, read_history, record_hardware
 from glo_lib.runs.run import OpenRun, open_run
 from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model, build_train_ops
 from glo_lib.training.loop import LoopEnd, OnStep, StepTimeout, run_loop
-from glo_lib.training.machines import LOST, Losses, connect, with_all_towers
+from glo_lib.training.machines import LOST, LostMachines, connect, with_all_towers
 from glo_lib.training.schedule import share_done
 
 v1 = tf.compat.v1
@@ -76,20 +76,11 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     cluster = chief_cluster()
     config = with_all_towers(config, cluster)
     with open_run(config) as run:
-        losses = Losses(run.folder)
+        lost = LostMachines(run.folder)
         while share_done(config, run.images, run.progress) < 1:
             setting = _setting(config, run, cluster)
             record_hardware(run.folder, hardware_of(setting), config.change_precision)
-            try:
-                end = train_phase(setting, on_step)
-            except StepTimeout:
-                find_cluster(cluster, config.answer_seconds)  # names the machine that does not answer
-                raise
-            except LOST as error:
-                if cluster is None:
-                    raise
-                run = run.at(losses.newest_checkpoint(error))
-                continue
+            end = train_phase(setting, on_step) if cluster is None else train_phase_on(cluster, lost, setting, on_step)
             run = run.at(end.checkpoint)
             if end.stopped:
                 break
@@ -98,7 +89,7 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
 
 def check_networks(config: TrainConfig) -> None:
     """Raise a `ModuleNotFoundError` if a loss needs a network that is not installed."""
-    if any("perceptual" in phase.loss for phase in config.recipe) and not efficientnet.is_installed():
+    if any("perceptual" in phase.losses for phase in config.recipe) and not efficientnet.is_installed():
         name = "phases" if config.phases else "loss"
         raise ModuleNotFoundError(f"{name} is {getattr(config, name)!r}; {efficientnet.MISSING}")
 
@@ -108,13 +99,28 @@ def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
 
     Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
     """
-    job, uses_network = setting.devices.job, "perceptual" in setting.phase.loss
+    job, uses_network = setting.devices.job, "perceptual" in setting.phase.losses
     with tf.Graph().as_default(), tf.device(job) if job else nullcontext(), depthwise_in_float32(uses_network):
         v1.set_random_seed(setting.config.seed)
         model = build_model(setting)
         loss = build_loss(setting, model)
         train_ops = build_train_ops(setting, model, loss)
         return run_loop(setting, TrainGraph(model, loss, train_ops), on_step)
+
+
+def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
+    """Like `train_phase`, on several machines: when one is lost, the loop ends at the newest checkpoint, from which training goes on.
+
+    Raises:
+        ClusterError: a machine does not answer, or was lost several times without a new checkpoint.
+    """
+    try:
+        return train_phase(setting, on_step)
+    except StepTimeout:
+        find_cluster(cluster, setting.config.answer_seconds)  # names the machine that does not answer
+        raise
+    except LOST as error:
+        return LoopEnd(lost.newest_checkpoint(error), stopped=False)
 
 
 def prepare(config: TrainConfig) -> Setting:

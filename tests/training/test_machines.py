@@ -18,7 +18,7 @@ from glo_lib.graph.cluster import read_cluster
 from glo_lib.graph.server import ClusterError, Note
 from glo_lib.inference.model import load
 from glo_lib.runs.folder import read_config
-from glo_lib.training.machines import LOSSES_WITHOUT_A_STEP, Losses, choose_devices_of, with_all_towers
+from glo_lib.training.machines import LOST_WITHOUT_A_STEP, LostMachines, choose_devices_of, with_all_towers
 
 PROGRAM = Path(__file__).parents[1] / "cluster_processes.py"
 
@@ -117,10 +117,10 @@ def test_settings_that_the_workers_cannot_follow_are_refused(settings, gpus, mes
         choose_devices_of(TrainConfig(gpus=2, **settings), CLUSTER, notes(gpus=gpus), "")
 
 
-def test_a_run_without_a_new_checkpoint_is_given_up_after_some_losses(tmp_path, capsys):
-    losses, error = Losses(tmp_path), tf.errors.UnavailableError(None, None, "worker 1 is gone")
-    for _ in range(LOSSES_WITHOUT_A_STEP):
-        assert losses.newest_checkpoint(error) is None
+def test_a_run_without_a_new_checkpoint_is_given_up_when_machines_are_lost_again_and_again(tmp_path, capsys):
+    lost, error = LostMachines(tmp_path), tf.errors.UnavailableError(None, None, "worker 1 is gone")
+    for _ in range(LOST_WITHOUT_A_STEP):
+        assert lost.newest_checkpoint(error) is None
     assert "UnavailableError); looking for it, to go on from step 0" in capsys.readouterr().out
     with pytest.raises(ClusterError, match="lost 4 times after step 0: worker 1 is gone"):
-        losses.newest_checkpoint(error)
+        lost.newest_checkpoint(error)
