@@ -285,7 +285,7 @@ def _judge(options: argparse.Namespace) -> int:
 
     judgement = judge_run(options.run, options.n, options.data)
     if "reference" not in judgement:
-        raise ValueError("\n  ".join(["there is no judge:", *judgement["missing"]]))
+        raise ValueError("\n  ".join(["nothing was judged:", *judgement["missing"]]))
     print(markdown_table(judgement))
     return DONE
 

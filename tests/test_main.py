@@ -120,7 +120,7 @@ def test_a_judgement_is_printed_or_says_what_is_missing(run, monkeypatch, capsys
     asked, found = [], {"missing": ["no such weights"]}
     monkeypatch.setattr("glo_lib.evaluation.judgement.judge_run", lambda *arguments: asked.append(arguments) or found)
     assert main(["judge", *run]) == REFUSED
-    assert capsys.readouterr().err == "python -m glo_lib judge: there is no judge:\n  no such weights\n"
+    assert capsys.readouterr().err == "python -m glo_lib judge: nothing was judged:\n  no such weights\n"
     found |= {"reference": "12 faces", "num_images": 12}
     assert main(["judge", *run, "--n", "12", "--data", "photographs"]) == DONE
     assert capsys.readouterr().out == "no such weights\n"

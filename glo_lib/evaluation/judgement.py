@@ -51,6 +51,10 @@ COLUMNS = {
 Source = Callable[[slice], np.ndarray]  # gives some of the images of a kind
 
 
+class TooFewImages(ValueError):
+    """Raised when a run has fewer images than can be judged."""
+
+
 class Reference(NamedTuple):
     """The photographs that a run is compared with.
 
@@ -83,8 +87,8 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
     Returns:
         What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the reference is held out,
         ``psnr_held_out_db``, the mean over these images, ``trained_with`` (judges whose network was part of the loss, which are
-        not impartial), ``missing`` (a line for each judge that is not installed), and for each judge the numbers of
-        `glo_lib.evaluation.judges.compare` for
+        not impartial), ``missing`` (a line for each judge that is not installed, or why nothing was judged: there are too few images),
+        and for each judge the numbers of `glo_lib.evaluation.judges.compare` for
 
         - ``floor``: training photographs. This is what a perfect model would reach, so compare the other numbers with it;
         - ``training``: their reconstructions;
@@ -98,7 +102,7 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         is computed.
 
     Raises:
-        ValueError: the newest checkpoint has not been evaluated; there are too few images; or the images are not those of the training.
+        ValueError: the newest checkpoint has not been evaluated, or the images are not those of the training.
         FileNotFoundError: the folder holds no run, or the images do not exist.
         RunFolderInUse: another process is training in the folder.
 
@@ -115,8 +119,11 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         if metrics.get("steps") != run.progress.step:
             raise ValueError(f"{str(folder)!r} has not been evaluated after its last step, {run.progress.step}; train it to its end first")
         judges, judgement = installed_judges(run.config.crop != "square"), {"missing": missing_judges()}
-        if judges:
-            judgement |= _judge(judges, run, num_judged, data_dir, seed)
+        try:
+            if judges:
+                judgement |= _judge(judges, run, num_judged, data_dir, seed)
+        except TooFewImages as error:
+            judgement["missing"] = [str(error)]
         write_json(folder / "metrics.json", {**metrics, "judges": judgement})
     return judgement
 
@@ -158,7 +165,7 @@ def find_reference(
         seed: seed of the choice.
 
     Raises:
-        ValueError: there are fewer than ten images.
+        TooFewImages: there are fewer than ten images of each kind.
 
     Example:
         ``find_reference(config, images, 1000).source``
@@ -184,7 +191,9 @@ def find_reference(
 
 def _check_count(count: int) -> int:
     if count < LEAST_JUDGED:
-        raise ValueError(f"there are {count} images of each kind to be judged; at least {LEAST_JUDGED} are needed")
+        raise TooFewImages(
+            f"networks judge at least {LEAST_JUDGED} images of each kind, and here there are {count}; give more images, or hold out more"
+        )
     return count
 
 

@@ -20,8 +20,8 @@ def read_parameters(settings: type) -> dict[str, Any]:
     """Return the parameters of the notebook that calls this function: the current values of all variables set in its parameter cells.
 
     The parameter cells are those whose first line begins with ``# Parameters``: the last run of the notebook's own cell, and the last run
-    of papermill's cell if it was run after that. The other variables of the notebook are of no account, so cells can be run again in any
-    order. A front end that records no history of cells, such as nbval, gives the variables that have the names of settings.
+    of papermill's cell if it was run after that. The other variables of the notebook are ignored, so cells can be run again in any order.
+    A front end that records no history of cells, such as nbval, gives the variables that have the names of settings.
 
     Args:
         settings: dataclass of all settings, such as `glo_lib.config.TrainConfig`.

@@ -115,11 +115,19 @@ def test_what_cannot_be_judged_is_refused(run, judges, tmp_path):
     assert not (tmp_path / "none").exists()
     with lock_run_folder(run), pytest.raises(RunFolderInUse):
         judge_run(run)
-    with pytest.raises(ValueError, match="there are 7 images of each kind to be judged; at least 10 are needed"):
-        find_reference(TrainConfig(data_dir="x"), np.zeros((15, 32, 32, 3), np.uint8))
     write_json(run / "metrics.json", {"steps": 1})
     with pytest.raises(ValueError, match=r"has not been evaluated after its last step, \d+; train it to its end first"):
         judge_run(run)
+
+
+def test_a_run_with_too_few_images_is_not_judged_and_says_so(judges, small_images, small_config, train_once, tmp_path):
+    """Nine photographs, of which four can be compared with four others: a run on them ends well, and so does what follows it."""
+    config = small_config(small_images, tmp_path / "run", num_samples=9, batch_size=3, num_epochs=1)
+    found = judge_run(train_once(config).run_dir)
+    assert found == {
+        "missing": ["networks judge at least 10 images of each kind, and here there are 4; give more images, or hold out more"]
+    }
+    assert markdown_table(found) == found["missing"][0]
 
 
 def test_without_judges_the_metrics_say_what_is_missing(run, monkeypatch):

@@ -275,11 +275,11 @@ def test_a_step_that_is_refused_leaves_the_moving_averages_alone(small_images, t
 
 
 def test_the_command_of_the_readme_works_on_a_machine_with_one_gpu(tmp_path):
-    """papermill book/train.ipynb -p gpus 2, in a kernel that finds a single (faked) GPU."""
+    """papermill book/train.ipynb -p gpus 2, in a kernel that finds a single (faked) GPU, and nine images: fewer than can be judged."""
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "one_gpu.py").write_text("from glo_lib.graph import devices\ndevices.find_gpus = lambda: [devices.Gpu('fake', (8, 0))]\n")
-    parameters = {"gpus": 2, "num_samples": 64, "image_size": 32, "num_dims": 8, "num_filters": "8-8-8", "batch_size": 8, "num_epochs": 2}
+    parameters = {"gpus": 2, "num_samples": 9, "image_size": 32, "num_dims": 8, "num_filters": "8-8-8", "batch_size": 4, "num_epochs": 2}
     arguments = [part for name, value in {**parameters, "run_dir": str(tmp_path / "run")}.items() for part in ("-p", name, str(value))]
     environment = {
         **os.environ,
