@@ -1,6 +1,6 @@
 """Train several models on photographs of people for the same time, and judge all of them: one table.
 
-    python -m benchmarks.photographs PHOTOGRAPHS                           three seeds, 300 seconds each, all rows; two to three hours
+    python -m benchmarks.photographs PHOTOGRAPHS                           three seeds, 300 seconds each, all rows; two hours
     python -m benchmarks.photographs PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500
 
 PHOTOGRAPHS is a folder or an archive whose files are named after the people, as in Labeled Faces in the Wild, or CelebA with its list of
@@ -12,14 +12,21 @@ identities: whole people are held out. The images have 64 pixels a side, the cod
     vae                   the VAE of the book
     pca                   principal components, without training
 
-Writes OUT.json with all numbers, and OUT.md with means and standard deviations over the seeds. Trained models stay in the cache, so an
-interrupted benchmark continues where it stopped. Both judges have to be installed (make judges).
+The time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else
+runs, and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but does not
+change its result.
+
+Writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained models to the folder OUT, so
+that an interrupted benchmark continues where it stopped. Both judges have to be installed (make judges).
 """
 
 import argparse
-import json
+import contextlib
+import dataclasses
 import statistics
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,13 +42,15 @@ from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.split import find_split
 from glo_lib.images.store import decode_as_in
+from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
 SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 2000
+WARM_UP, MEASURED = 4, 16  # seconds, of the measurement of the steps per second
 KINDS = ("training", "held_out", "samples")
 TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
 PAPER = Path(__file__).parents[1] / "book" / "params" / "paper_celeba64.yaml"
-COMMON = {"held_out": 0.18, "held_out_by": "identity", "image_size": 64, "num_dims": 100, "num_epochs": 100_000}
+COMMON = {"held_out": 0.18, "held_out_by": "identity", "image_size": 64, "num_dims": 100, "max_seconds": 0}
 ROWS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "mse": ("squared error", dict),
     "lap1": ("Lap1", lambda: {"loss": "lap1"}),
@@ -67,10 +76,52 @@ class Measured(NamedTuple):
     numbers: dict[str, float]
 
 
-def measure(row: str, data_dir: str, seconds: float, seed: int) -> Measured:
-    """Train a model, or take it from the cache, and judge it."""
-    settings = {**ROWS[row][1](), **COMMON, "data_dir": data_dir, "max_seconds": seconds, "seed": seed}
-    config = TrainConfig.from_parameters(settings)
+class _Enough(Exception):
+    """Ends a training whose steps per second have been measured."""
+
+
+def steps_per_second(config: TrainConfig) -> list[float]:
+    """Measure the steps per second in each phase of a run, a few seconds each."""
+    rates = []
+    for phase in config.recipe:
+        times: list[float] = []
+
+        def note(*_: Any, times: list[float] = times) -> None:
+            times.append(time.perf_counter())
+            if times[-1] - times[0] > WARM_UP + MEASURED:
+                raise _Enough
+
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
+            train(dataclasses.replace(config, phases="", loss=phase.loss, num_epochs=100_000, run_dir=folder), note)
+        counted = [moment for moment in times if moment > times[0] + WARM_UP]
+        rates.append((len(counted) - 1) / (counted[-1] - counted[0]))
+    return rates
+
+
+def with_steps_for(config: TrainConfig, seconds: float, rates: Sequence[float], num_images: int) -> TrainConfig:
+    """Return settings with as many steps in each phase as fit into its share of the seconds.
+
+    Example:
+        >>> config = with_steps_for(TrainConfig(phases="0.5 mse, 0.5 lap1", max_seconds=0), 64, [30.0, 10.0], 128)
+        >>> config.phases, config.num_epochs
+        ('0.7500 mse, 0.2500 lap1', 320)
+    """
+    steps = [rate * seconds * (phase.end - phase.start) for rate, phase in zip(rates, config.recipe, strict=True)]
+    epochs = round(sum(steps) * config.batch_size / num_images)
+    if not config.phases:
+        return dataclasses.replace(config, num_epochs=epochs)
+    shares = [f"{count / sum(steps):.4f} {phase.loss}" for count, phase in zip(steps, config.recipe, strict=True)]
+    return dataclasses.replace(config, num_epochs=epochs, phases=", ".join(shares))
+
+
+def settings_of(row: str, data_dir: str, seed: int) -> TrainConfig:
+    """Return the settings of a row, without a length."""
+    return TrainConfig.from_parameters({**ROWS[row][1](), **COMMON, "data_dir": data_dir, "seed": seed})
+
+
+def measure(row: str, config: TrainConfig) -> Measured:
+    """Train a model, or take it from its folder, and judge it."""
+    seed = config.seed
     if row == "pca":
         return Measured(row, seed, measure_pca(config))
     result = train(config)
@@ -130,7 +181,7 @@ def markdown(measured: Sequence[Measured], seconds: float) -> str:
             )
     floors = {judge: [one.numbers[f"{judge} floor"] for one in measured if f"{judge} floor" in one.numbers] for judge in TITLES}
     floor = "; ".join(f"{TITLES[judge]} {statistics.mean(values):.1f}" for judge, values in floors.items() if values)
-    note = f"{seconds:g} seconds a model. Kernel distances times 1,000; of training photographs themselves: {floor}."
+    note = f"{seconds:g} seconds a model, in steps. Kernel distances times 1,000; of training photographs themselves: {floor}."
     return "\n".join([note, "", *lines])
 
 
@@ -141,6 +192,18 @@ def _cell(column: str, values: list[float | None]) -> str:
     digits = {"steps": 0, "same_person": 2, "psnr_training": 2, "psnr_held_out": 2}.get(column, 1)
     spread = f" ± {statistics.stdev(known):,.{digits}f}" if len(known) > 1 else ""
     return f"{statistics.mean(known):,.{digits}f}{spread}"
+
+
+def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, list[float]]:
+    """Measure the steps per second of each row and phase, unless an earlier call with the same folder did so."""
+    path = out / "rates.json"
+    rates = read_json(path) if path.exists() else {}
+    for row in rows:
+        if row not in rates and row != "pca":
+            rates[row] = steps_per_second(settings_of(row, data_dir, 0))
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(path, rates)
+    return rates
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -154,12 +217,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if missing_judges():
         parser.error("; ".join(missing_judges()))
+    rates = measure_rates(given.out, given.rows, given.photographs)
     measured = []
     for seed in given.seeds:
         for row in given.rows:
-            measured.append(measure(row, given.photographs, given.seconds, seed))
+            config = settings_of(row, given.photographs, seed)
+            if row != "pca":
+                run_dir = str(given.out / f"{row}-{given.seconds:g}-{seed}")
+                num_images = len(find_split(config).training)
+                config = dataclasses.replace(with_steps_for(config, given.seconds, rates[row], num_images), run_dir=run_dir)
+            measured.append(measure(row, config))
             content = {"seconds": given.seconds, "common": COMMON, "models": [one._asdict() for one in measured], "versions": versions()}
-            given.out.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            write_json(given.out.with_suffix(".json"), content)
             shown = " ".join(["PHOTOGRAPHS" if word == given.photographs else word for word in arguments or sys.argv[1:]])
             table = markdown(measured, given.seconds)
             given.out.with_suffix(".md").write_text(f"# Photographs\n\nMade by `python -m benchmarks.photographs {shown}`.\n\n{table}\n")

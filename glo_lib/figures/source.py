@@ -15,8 +15,8 @@ def show_source(*objects: Any) -> Any:
         objects: functions, methods or classes that are defined in a file.
 
     Returns:
-        An ``IPython.display.Markdown``; as the last line of a cell it becomes the cell's output. The output is text, so nbval compares it, and a chapter
-        cannot show other code than the library has.
+        An ``IPython.display.Markdown``; as the last line of a cell it becomes the cell's output. The output is text, so nbval compares it,
+        and a chapter cannot show other code than the library has.
 
     Example:
         >>> from glo_lib.images.pixels import to_bytes
