@@ -574,60 +574,95 @@ def table(results: dict[str, Any]) -> str:
 
 
 PAGE_TEXT = """\
-# Nothing is lost
+# What a training run survives
 
-A run on real data takes days. During these days machines are switched off, disks fill up, and people press Ctrl-C. The library promises the
-following. **You can kill the training at any moment and start the same command again. The final codes, weights and metrics are then bit for
-bit equal to those of an uninterrupted run**, on the same CPU, with the same precision and the same number of towers. The only condition
-is `max_seconds=0`, because with a time limit the learning rates depend on the clock. On GPUs the promise also needs `deterministic=true`,
-which makes TensorFlow use slower operations that give the same bits each time; this has not been tried on a GPU.
+A run on real data takes days. During these days machines are restarted, disks fill up, and people press Ctrl-C. This
+page says what the library promises in such cases, how it keeps the promise, and how the promise was tested.
+
+## Conclusions
+
+**You can kill the training at any moment and start the same command again. The final codes, weights and metrics are
+then equal, bit for bit, to those of an uninterrupted run.** This holds on the same CPU, with the same precision and
+the same number of towers, and with `max_seconds=0`, because with a time limit the learning rates depend on the clock.
+
+- **Killed processes.** Training was killed {kills} times with `kill -9`, in {runs} runs with one and two
+  {{term}}`towers <tower>`, before, between and while {{term}}`checkpoints <checkpoint>` were written. {survived} of
+  the {kills} kills belong to runs that ended with the same bytes as an uninterrupted run. The steps since the newest
+  checkpoint have to be repeated, which costs time but no result.
+- **Signals.** Ctrl-C, SIGTERM and the notebook's interrupt button ended the run after the current step, with a
+  checkpoint, in {stopped} of {signals} cases.
+- **Full disks.** The run stopped in all {disks} cases with a message that names the cause, and the previous checkpoint
+  could be used {usable} times.
+- **Damaged files.** {inputs} damaged or unusual files of {kinds_of_files} kinds led to {unexpected} unexpected
+  outcomes: each file was read as the image that it is, refused with a message that names it, or left out because it
+  is no image. The appendix lists the kinds.
+- **Two processes at once.** A second process in the same {{term}}`run folder` was refused in {refused} of {started} cases.
+
+**Three things are not promised.**
+
+- On another machine, or with another version of TensorFlow, the bits may differ.
+- On GPUs the promise also needs `deterministic=true`, which makes TensorFlow use slower operations that give the same
+  bits each time. This has not been tried on a GPU.
+- After a power cut, the disk may lack data that the system had reported as written. The checksums then reveal the
+  damage, and the previous checkpoint is used.
 
 ## How it works
 
-- The batch of a step is a function of the seed and the step. The position in the data therefore follows from the step, and no file has to
-  store it.
-- A checkpoint holds the decoder, the codes, the moments and step counts of both optimisers, the averages, the batch-norm statistics, the
-  step, the seconds, and the losses that are not yet in `history.csv`. A third file holds the checksums of its two files. If a checkpoint
-  does not match its checksums, a warning names it and the previous checkpoint is used. TensorFlow's own list of checkpoints is not trusted:
-  it is rewritten from the checkpoints that are complete.
-- `hardware.json` in the run folder records the precision. A run that began in bfloat16 is not continued in float32 on another machine
-  unless `change_precision` allows it.
-- `images.csv` in the run folder records the size and the digest of every image. If images were added, removed, renamed or altered, training
-  is refused with a message that names them. Other settings are refused too, except those that are safe to change: the length of the run,
-  its folders, and how often it reports.
-- The run folder is locked by `flock`. The lock is released when the process ends, whatever the reason. Windows and some network folders
-  have no such lock, so a warning with the reason is shown there.
-- Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) end the run after the current step, with a checkpoint. In a notebook the end of the
-  program that started the kernel does the same, even its end by `kill -9`, because the kernel looks for its parent five times a second.
-- The image cache is written under a temporary name, and renamed when it is complete and has its checksums. The next process removes the
-  files that a killed process left behind.
-- Images that cannot be read are all named in one message, which says what each file is, and training is refused. With `on_bad_image=skip`
-  they are left out instead, and listed in `skipped.json`.
-- Pixels count, and metadata that cannot be read are ignored. The pixels of an image do not depend on its metadata, but for its orientation.
-- The run says how many images it found in which folder, and what it passed over and why.
-- Nothing in a run folder is unpickled, and no setting reaches a shell.
-- If a loss or a gradient is not finite, the step stops before any weight is updated. The step is then evaluated again without its updates,
-  tensor by tensor, and the first tensor that is not finite is named.
+**The position in the data.** The batch of a step is a function of the seed and the step. The position in the data
+therefore follows from the step, and no file has to store it.
+
+**Checkpoints.** A checkpoint holds the decoder, the codes, the moments and step counts of both optimisers, the
+averages, the batch-norm statistics, the step, the seconds, and the losses that are not yet in `history.csv`. A third
+file holds the checksums of its two files. If a checkpoint does not match its checksums, a warning names it and the
+previous checkpoint is used. TensorFlow's own list of checkpoints may be damaged as well, so it is not read: it is
+rewritten from the checkpoints that are complete.
+
+**Settings that must not change.** `hardware.json` in the run folder records the precision. A run that began in
+bfloat16 is not continued in float32 on another machine unless `change_precision` allows it. `images.csv` records the
+size and the digest of every image. If images were added, removed, renamed or altered, training is refused with a
+message that names them. Changes of other settings are refused too, except those that are safe: the length of the run,
+its folders, and how often it reports.
+
+**One process in a folder.** The run folder is locked by `flock`. The system releases the lock when the process ends,
+whatever the reason. Windows and some network folders have no such lock. A warning with the reason is shown there.
+
+**Requests to stop.** Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) end the run after the current step, with a
+checkpoint. In a notebook, the end of the program that started the kernel does the same, even if that program was
+ended by `kill -9`, because the kernel checks five times a second whether it still exists.
+
+**The image cache.** The cache is written under a temporary name, and renamed when it is complete and has its
+checksums. The next process removes the files that a killed process left behind.
+
+**Images that cannot be read.** One message names all of them and says what each file is, and training is refused.
+With `on_bad_image=skip` they are left out instead, and listed in `skipped.json`. Damaged metadata are ignored,
+because only the orientation among the metadata affects the pixels. The run says how many images it found in which
+folder, and what it passed over and why.
+
+**Losses that are not finite.** If a loss or a gradient is not finite, the step stops before any weight is updated.
+The step is then evaluated again without its updates, tensor by tensor, and the error names the first tensor that is
+not finite.
+
+**Safety.** Nothing in a run folder is unpickled, and no setting reaches a shell.
 
 ## How it was tested
 
-The following table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All random choices
-are seeded, and all numbers are in `benchmarks/faults.json`.
+This table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All
+random choices are seeded, and all numbers are in `benchmarks/faults.json`.
 
 {table}
 
-After each resume, the following results were compared: every tensor of the last checkpoint except the seconds, `codes.npy`, `metrics.json`
-except the seconds and the speed, and `history.csv`. At most {repeated} steps had to be repeated, with a checkpoint every {between} steps.
+After each resume these results were compared: every tensor of the last checkpoint except the seconds, `codes.npy`,
+`metrics.json` except the seconds and the speed, and `history.csv`. At most {repeated} steps had to be repeated, with
+a checkpoint every {between} steps.
 
-The next table shows the files by kind. A file was *read* (as the image that it is), *refused* (with a message that names it), or *left out*
-(because it was not taken for an image). *Before* means that the checkpoint before the damaged one was used.
+## Appendix: the outcome for each kind of file
+
+A file was *read* (as the image that it is), *refused* (with a message that names it), or *left out* (because it was
+not taken for an image). *Before* means that the checkpoint before the damaged one was used.
 
 | kind | inputs | outcome |
 |---|---:|---|
 {kinds}
-
-Two things are not promised. On another machine, or with another version of TensorFlow, the bits may differ. After a power cut, the disk may
-lack data that the system had reported as written; in this case the checksums reveal the damage, and the previous checkpoint is used.
 """
 
 
@@ -638,12 +673,25 @@ def page(results: dict[str, Any]) -> str:
         for kind, found in results["files"]["by_kind"].items()
     )
     minutes = sum(found["wall_seconds"] for found in results.values()) / 60
+    killed, signalled, files, disk, concurrent = (results[part] for part in ("kills", "signals", "files", "disk", "concurrent"))
     return PAGE_TEXT.format(
+        kills=killed["kills"],
+        runs=killed["runs"],
+        survived=killed["survived"],
+        signals=signalled["signals"],
+        stopped=signalled["stopped_and_saved"],
+        disks=disk["tried"],
+        usable=disk["previous_usable"],
+        inputs=f"{files['inputs']:,}",
+        kinds_of_files=files["kinds"],
+        unexpected=files["unexpected"],
+        started=concurrent["of"],
+        refused=concurrent["second_process_refused"],
         minutes=f"{minutes:.0f}",
         table=table(results),
-        kinds=kinds,
-        repeated=results["kills"]["most_steps_repeated"],
+        repeated=killed["most_steps_repeated"],
         between=STEPS_BETWEEN_CHECKPOINTS,
+        kinds=kinds,
     )
 
 
