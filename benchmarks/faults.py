@@ -586,16 +586,16 @@ then equal, bit for bit, to those of an uninterrupted run.** This holds on the s
 the same number of towers, and with `max_seconds=0`, because with a time limit the learning rates depend on the clock.
 
 - **Killed processes.** Training was killed {kills} times with `kill -9`, in {runs} runs with one and two
-  {{term}}`towers <tower>`, before, between and while {{term}}`checkpoints <checkpoint>` were written. {survived} of
-  the {kills} kills belong to runs that ended with the same bytes as an uninterrupted run. The steps since the newest
-  checkpoint have to be repeated, which costs time but no result.
+  {{term}}`towers <tower>`: while the image cache was built, before the first {{term}}`checkpoint`, between checkpoints,
+  and while one was written. After {survived} of the {kills} kills the resumed run ended with the same bytes as an
+  uninterrupted run. The steps since the newest checkpoint are repeated, which costs time but changes no result.
 - **Signals.** Ctrl-C, SIGTERM and the notebook's interrupt button ended the run after the current step, with a
   checkpoint, in {stopped} of {signals} cases.
 - **Full disks.** The run stopped in all {disks} cases with a message that names the cause, and the previous checkpoint
   could be used {usable} times.
 - **Damaged files.** {inputs} damaged or unusual files of {kinds_of_files} kinds led to {unexpected} unexpected
-  outcomes: each file was read as the image that it is, refused with a message that names it, or left out because it
-  is no image. The appendix lists the kinds.
+  outcomes. Each image was read as what it is, refused with a message that names it, or left out because it is no
+  image; and instead of a damaged checkpoint the previous one was used. The appendix lists the kinds.
 - **Two processes at once.** A second process in the same {{term}}`run folder` was refused in {refused} of {started} cases.
 
 **Three things are not promised.**
