@@ -11,7 +11,7 @@ cells = [cell for cell in json.loads(Path(sys.argv[1]).read_text())["cells"] if 
 outputs = [output for cell in cells for output in cell["outputs"]]
 text = "".join("".join(output.get("text", [])) for output in outputs)
 margin = re.search(r"margin over PCA: (-?[\d.]+) dB", text)
-figures = sum("image/jpeg" in output.get("data", {}) for output in outputs)
+figures = sum(bool({"image/jpeg", "image/png"} & set(output.get("data", {}))) for output in outputs)
 problems = [
     *[f"error: {output['evalue']}" for output in outputs if output["output_type"] == "error"],
     *[f"noise: {line}" for line in text.splitlines() if NOISE.search(line)],

@@ -1,9 +1,17 @@
 """Grids of images, pixel by pixel, and the parts of the figures."""
 
+import base64
+import io
+from types import SimpleNamespace
+
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
 
-from glo_lib.figures.style import show_grid, show_loss, show_rows, tile
+from glo_lib.figures.style import new_figure, show_grid, show_loss, show_rows, tile, use_notebook_style
 from glo_lib.runs.folder import HistoryRow
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 3, 3)).astype(np.uint8)
@@ -61,3 +69,61 @@ def test_figures_are_white_in_the_file_whatever_the_reader_has_set(tmp_path):
         show_grid(np.full((2, 8, 8, 3), -1.0), columns=2, title="black").savefig(tmp_path / "figure.png")
     corner = plt.imread(tmp_path / "figure.png")[0, -1]
     assert corner[:3].tolist() == [1, 1, 1]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return a function that shows a figure as a notebook does: for each kind the picture, its width on the page and its file."""
+    formatter = DisplayFormatter()
+    monkeypatch.setattr(matplotlib, "get_backend", lambda **_: "module://matplotlib_inline.backend_inline")
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
+    use_notebook_style()
+
+    def show(figure):
+        data, metadata = formatter.format(figure)
+        files = {kind: base64.b64decode(content) for kind, content in data.items() if kind.startswith("image/")}
+        return {kind: (Image.open(io.BytesIO(file)), metadata[kind]["width"], file) for kind, file in files.items()}
+
+    return show
+
+
+def figure_with(draw):
+    figure, axis = new_figure((4, 2))
+    draw(axis)
+    return figure
+
+
+def test_a_figure_with_photographs_is_shown_as_jpeg_and_every_other_one_as_png(shown):
+    assert [*shown(show_grid(IMAGES))] == ["image/jpeg"]
+    beside_curves, (left, right) = new_figure((4, 2), 1, 2)
+    left.plot([1, 2])
+    right.imshow(IMAGES[0])
+    assert [*shown(beside_curves)] == ["image/jpeg"]
+    for draw in (lambda axis: axis.plot([1, 2]), lambda axis: axis.imshow(np.eye(3)), lambda axis: axis.bar([1, 2], [3, 4])):
+        assert [*shown(figure_with(draw))] == ["image/png"]
+    assert shown(plt.figure()) == {}  # an empty figure would be a large white area
+
+
+def test_curves_have_two_pixels_of_the_file_for_each_pixel_of_the_page_and_photographs_one(shown):
+    curves, width, _ = shown(figure_with(lambda axis: axis.plot([1, 2])))["image/png"]
+    assert curves.width // 2 == width and 0.8 * 4 * 90 < width < 1.1 * 4 * 90
+    photograph, width, _ = shown(show_grid(IMAGES, columns=4))["image/jpeg"]
+    assert photograph.width == width
+
+
+def test_lines_have_no_halo_of_the_compression(shown):
+    """Around a black area on white, JPEG leaves pixels that are nearly white or black; PNG leaves those of the lines and edges alone."""
+    picture, *_ = shown(figure_with(lambda axis: axis.fill_between([0, 1], 1, color="black")))["image/png"]
+    row = np.asarray(picture.convert("L"))[picture.height // 2]
+    assert (row == 255).sum() + (row == 0).sum() >= len(row) - 12
+
+
+def test_a_figure_of_curves_is_a_small_file(shown):
+    walks = np.random.default_rng(0).normal(size=(200, 4)).cumsum(axis=0)
+    *_, file = shown(figure_with(lambda axis: axis.plot(walks)))["image/png"]
+    assert len(file) < 40_000
+
+
+def test_outside_a_notebook_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr("IPython.get_ipython", lambda: pytest.fail("there is no notebook"))
+    use_notebook_style()
