@@ -46,7 +46,7 @@ from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
 SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 2000
-WARM_UP, MEASURED = 4, 16  # seconds, of the measurement of the steps per second
+MEASURED, LEAST_STEPS = 20, 40  # seconds and steps of a measurement of the steps per second
 KINDS = ("training", "held_out", "samples")
 TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
 PAPER = Path(__file__).parents[1] / "book" / "params" / "paper_celeba64.yaml"
@@ -88,13 +88,13 @@ def steps_per_second(config: TrainConfig) -> list[float]:
 
         def note(*_: Any, times: list[float] = times) -> None:
             times.append(time.perf_counter())
-            if times[-1] - times[0] > WARM_UP + MEASURED:
+            if len(times) > LEAST_STEPS and times[-1] > times[0] + MEASURED:
                 raise _Enough
 
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
             train(dataclasses.replace(config, phases="", loss=phase.loss, num_epochs=100_000, run_dir=folder), note)
-        counted = [moment for moment in times if moment > times[0] + WARM_UP]
-        rates.append((len(counted) - 1) / (counted[-1] - counted[0]))
+        warm = times[len(times) // 4 :]
+        rates.append((len(warm) - 1) / (warm[-1] - warm[0]))
     return rates
 
 
@@ -107,7 +107,7 @@ def with_steps_for(config: TrainConfig, seconds: float, rates: Sequence[float], 
         ('0.7500 mse, 0.2500 lap1', 320)
     """
     steps = [rate * seconds * (phase.end - phase.start) for rate, phase in zip(rates, config.recipe, strict=True)]
-    epochs = round(sum(steps) * config.batch_size / num_images)
+    epochs = max(1, round(sum(steps) * config.batch_size / num_images))
     if not config.phases:
         return dataclasses.replace(config, num_epochs=epochs)
     shares = [f"{count / sum(steps):.4f} {phase.loss}" for count, phase in zip(steps, config.recipe, strict=True)]

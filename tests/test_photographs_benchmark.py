@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks import photographs
+from glo_lib.config import TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judges import Judge
 from glo_lib.images.pixels import to_floats
 
 SMALL = {
     **{"held_out": 0.25, "held_out_by": "share", "image_size": 32, "num_dims": 4, "num_filters": "8-6-4", "batch_size": 8},
-    **{"num_epochs": 1, "precision": "float32", "kernel_size": 3},
+    **{"max_seconds": 0, "precision": "float32", "kernel_size": 3},
 }
 
 
@@ -27,11 +28,13 @@ def small(monkeypatch, no_figures):
         monkeypatch.setattr(module, "installed_judges", lambda tight_crop: judges)
         monkeypatch.setattr(module, "missing_judges", lambda: [])
     monkeypatch.setattr(photographs, "COMMON", SMALL)
+    monkeypatch.setattr(photographs, "MEASURED", 0)
 
 
 def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    photographs.main([str(small_images), "--rows", "mse+lap1", "paper", "vae", "pca", "--seeds", "0", "--seconds", "60", "--out", "table"])
+    monkeypatch.setattr(photographs, "steps_per_second", lambda config: [30.0])
+    photographs.main([str(small_images), "--rows", "mse+lap1", "paper", "vae", "pca", "--seeds", "0", "--seconds", "0.2", "--out", "table"])
     models = json.loads((tmp_path / "table.json").read_text())["models"]
     assert [model["row"] for model in models] == ["mse+lap1", "paper", "vae", "pca"]
     kinds = {f"{judge} {kind}" for judge in photographs.TITLES for kind in ("floor", *photographs.KINDS)}
@@ -49,8 +52,25 @@ def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_imag
     assert table.strip() in capsys.readouterr().out
 
 
+def test_the_speed_is_measured_once_so_that_an_interrupted_benchmark_goes_on_with_the_same_steps(
+    small, small_images, tmp_path, monkeypatch
+):
+    rates = photographs.measure_rates(tmp_path, ["mse", "pca"], str(small_images))
+    assert rates["mse"][0] > 1 and "pca" not in rates
+    monkeypatch.setattr(photographs, "steps_per_second", lambda config: pytest.fail("measured again"))
+    assert photographs.measure_rates(tmp_path, ["mse"], str(small_images)) == rates
+
+
+def test_a_run_has_as_many_steps_in_each_phase_as_fit_into_its_share_of_the_seconds():
+    config = TrainConfig(phases="0.5 mse, 0.5 lap1", batch_size=32)
+    fitted = photographs.with_steps_for(config, 64, [30.0, 10.0], num_images=128)
+    assert fitted.num_steps(128) == 64 * 0.5 * (30 + 10)
+    assert [(phase.end, phase.loss) for phase in fitted.recipe] == [(0.75, "mse"), (1.0, "lap1")]
+    assert photographs.with_steps_for(TrainConfig(), 0.01, [1.0], num_images=128).num_epochs == 1
+
+
 def test_the_table_has_the_mean_and_the_deviation_over_the_seeds():
     measured = [photographs.Measured("mse", seed, {"psnr_training": 24.0 + seed, "efficientnet_lite0 floor": 1.0}) for seed in (0, 1, 2)]
     lines = photographs.markdown(measured, 300).splitlines()
-    assert lines[0].startswith("300 seconds a model.") and "EfficientNet-Lite0 1.0" in lines[0]
+    assert lines[0].startswith("300 seconds a model, in steps.") and "EfficientNet-Lite0 1.0" in lines[0]
     assert lines[-1].split("|")[1:4] == [" squared error ", " 25.00 ± 1.00 ", "  "]
