@@ -1,8 +1,9 @@
-"""The API page: fields of named tuples have no entries of their own; everything else has."""
+"""The API pages: modules have their members, packages their docstring, and fields of named tuples have no entries of their own."""
 
 from typing import NamedTuple
 
 import api_page
+import pytest
 
 
 class Pair(NamedTuple):
@@ -12,6 +13,19 @@ class Pair(NamedTuple):
 
     def total(self):
         """Their sum."""
+
+
+def test_a_module_is_documented_with_its_members():
+    assert api_page.autodoc_lines("glo_lib.config") == [".. automodule:: glo_lib.config", "   :members:", "   :ignore-module-all:"]
+
+
+def test_a_package_is_documented_by_its_docstring_only():
+    assert api_page.autodoc_lines("glo_lib") == [".. automodule:: glo_lib", "   :no-members:"]
+
+
+def test_a_module_that_does_not_exist_is_named():
+    with pytest.raises(ModuleNotFoundError, match=r"names glo_lib\.absent, but there is no such module"):
+        api_page.autodoc_lines("glo_lib.absent")
 
 
 def test_fields_of_named_tuples_are_skipped_but_not_their_methods():

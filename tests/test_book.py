@@ -153,12 +153,14 @@ def test_images_in_pages_have_alternative_text():
         assert not re.findall(r"!\[\s*\]\(", page.read_text("utf8")), page.name
 
 
-def test_every_module_of_the_library_is_on_the_api_page():
-    listed = re.findall(r"automodule:: glo_lib\.([\w.]+)", (BOOK / "api.md").read_text())
+def test_every_module_of_the_library_is_on_one_api_page_and_every_api_page_in_the_contents():
+    pages = {f"api/{path.stem}": path.read_text("utf8") for path in (BOOK / "api").glob("*.md")}
+    listed = re.findall(r"^glo_lib\.([\w.]+)$", "\n".join(pages.values()), re.MULTILINE)
     paths = [path.relative_to(ROOT / "glo_lib") for path in (ROOT / "glo_lib").rglob("*.py") if path.stem not in ("__main__", "__init__")]
     modules = {".".join(path.with_suffix("").parts) for path in paths}
     packages = {"codes", "training", "inference"}  # listed themselves, because they re-export names for the chapters
     assert len(listed) == len(set(listed)) and set(listed) == modules | packages
+    assert set(re.findall(r"file: (api/\w+)", (BOOK / "_toc.yml").read_text())) == set(pages)
 
 
 def config():

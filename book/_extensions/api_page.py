@@ -1,15 +1,56 @@
-"""Sphinx extension for the API page: fields of named tuples get no entries of their own, because their class documents them."""
+"""Sphinx extension for the API pages: the directive ``{modules}``, and no entries for the fields of named tuples.
 
+``{modules}`` documents the modules whose names are its lines. Of a package it shows the docstring only, because each of its public names
+is documented with the module that defines it::
+
+    ```{modules}
+    glo_lib.codes
+    glo_lib.codes.table
+    ```
+"""
+
+from importlib.util import find_spec
+
+from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 NAMELESS = "Alias for field number"  # the docstring that Python gives a field of a named tuple
 
 
+def autodoc_lines(name: str) -> list[str]:
+    """Return the reStructuredText that documents a module or a package.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    found = find_spec(name)
+    if found is None:
+        raise ModuleNotFoundError(f"the directive {{modules}} names {name}, but there is no such module")
+    options = ["no-members"] if found.submodule_search_locations else ["members", "ignore-module-all"]
+    return [f".. automodule:: {name}", *(f"   :{option}:" for option in options)]
+
+
+class Modules(SphinxDirective):
+    """The directive ``{modules}``: the entries of the modules that its lines name, in their order."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        holder = nodes.container()
+        for name in filter(None, map(str.strip, self.content)):
+            lines = StringList(["```{eval-rst}", *autodoc_lines(name), "```"], source="modules")
+            self.state.nested_parse(lines, self.content_offset, holder)
+        return holder.children
+
+
 def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
-    """Skip fields of named tuples; None leaves the decision to other extensions."""
+    """Skip fields of named tuples, because their class documents them. None leaves the decision to other extensions."""
     return True if (getattr(obj, "__doc__", None) or "").startswith(NAMELESS) else None
 
 
 def setup(app: Sphinx) -> dict:
+    app.add_directive("modules", Modules)
     app.connect("autodoc-skip-member", skip_fields)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
