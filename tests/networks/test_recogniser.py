@@ -1,16 +1,25 @@
 """The face recogniser: its file format, and the numbers that the package's own program computes."""
 
 import json
+import os
+import re
+from itertools import groupby, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from glo_lib.evaluation.judges import recogniser_judge
 from glo_lib.graph.backend import tf
 from glo_lib.networks import recogniser
 from glo_lib.networks.recogniser import MANIFEST, face_recogniser, load_weights, read_arrays
 
 v1 = tf.compat.v1
 installed = pytest.mark.skipif(not recogniser.is_installed(), reason=recogniser.MISSING)
+# Photographs are not part of the project. With this variable the test of pairs runs on a folder of NAME_0001.jpg aligned as in CelebA,
+# such as Labeled Faces in the Wild cut to 178x218 pixels.
+PHOTOGRAPHS = os.environ.get("GLO_PEOPLE", "")
 BYTES = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
 
 
@@ -76,3 +85,24 @@ def test_the_features_are_those_of_the_packages_own_program():
     expected = [-0.0446026, 0.1030955, 0.0728647, 0.0213969, -0.0387488, -0.0540122, -0.0739980, -0.0179201]
     np.testing.assert_allclose(features[0, :8], expected, atol=1e-5)
     assert np.linalg.norm(features[1] - features[0]) > 0.05
+
+
+@installed
+@pytest.mark.skipif(not PHOTOGRAPHS, reason="GLO_PEOPLE names no folder of photographs of people")
+def test_pairs_of_photographs_of_one_person_are_told_from_pairs_of_two():
+    names = sorted(path.name for path in Path(PHOTOGRAPHS).glob("*_0*.jpg"))
+    people = [list(files) for _, files in groupby(names, lambda name: re.sub(r"_\d+\.jpg$", "", name))]
+    repeated = [files for files in people if len(files) > 1][:200]
+    assert len(repeated) >= 100, "too few people with several photographs"
+
+    def read(chosen):
+        photographs = [Image.open(Path(PHOTOGRAPHS) / name).convert("RGB") for name in chosen]
+        return np.stack([np.asarray(image.crop((0, 20, 178, 198))) for image in photographs])  # the central square of 178x218
+
+    judge = recogniser_judge()
+    first, second = (judge.describe_people(judge.features(read([files[which] for files in repeated]))) for which in (0, 1))
+    same = np.linalg.norm(first - second, axis=1)
+    different = np.array([np.linalg.norm(one - other) for one, other in pairwise(first)])
+    right = np.concatenate([same < recogniser.SAME_PERSON, different >= recogniser.SAME_PERSON])
+    print(f"{right.mean():.1%} of {len(right)} pairs right; medians {np.median(same):.2f} and {np.median(different):.2f}")
+    assert right.mean() > 0.88 and np.median(same) < 0.5 < 0.65 < np.median(different)
