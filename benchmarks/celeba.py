@@ -192,11 +192,11 @@ def neighbours(place: Place) -> dict[str, Any]:
 
 def speeds(place: Place) -> dict[str, Any]:
     """Train for some seconds at several sizes, on few images, and compare the time of each with what the plan says from the others."""
-    from benchmarks.plan import make_plan
     from glo_lib.faces.stand_in import write_release
     from glo_lib.runs.folder import Progress
     from glo_lib.training import prepare
     from glo_lib.training.train import train_phase
+    from glo_lib.training.work import work_of
 
     few = place.folder / "few"
     if not few.exists():
@@ -212,7 +212,7 @@ def speeds(place: Place) -> dict[str, Any]:
         train_phase(prepare(config), lambda progress, loss, taken=taken: taken.append(progress))
         start = taken[len(taken) // 5]  # the first steps take longer
         rate = (taken[-1].step - start.step) * BATCH_SIZE / (taken[-1].seconds - start.seconds)
-        flops = make_plan(config, CHECK_IMAGES).flops_per_image
+        flops = work_of(config).flops_per_image
         rows.append({"image_size": size, "images_per_second": rate, "flops_per_image": flops, "flops_per_second": rate * flops})
     return {"rows": rows, **compare_with_plan(rows)}
 

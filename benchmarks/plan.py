@@ -1,8 +1,8 @@
 """What a run will take, computed from its graph: floating-point operations, bytes, and a range of times for given speeds.
 
-The operations are those of the layers (`glo_lib.graph.costs.layer_costs`); a training step takes three times as many as decoding, because
-the gradients for the inputs and for the kernels of a layer each take as many as the layer. Batch normalisation, activations, losses and
-the update of the variables are not counted: they are limited by memory, and lower the speed that a machine reaches, which is measured.
+What a step takes is counted by `glo_lib.training.work`, and its time computed by `glo_lib.training.scaling`, as in the book's chapter on
+several machines. Here the step is that of one machine, of which only the speed of the layers is known: what is not counted as an operation,
+such as batch normalisation, lowers the speed that a machine reaches, which is measured.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,11 @@ from typing import NamedTuple
 import yaml
 
 from glo_lib.config import TrainConfig
-from glo_lib.decoder import decoder
-from glo_lib.graph.backend import tf
-from glo_lib.graph.costs import layer_costs
 from glo_lib.images.release import PART_SIZES
+from glo_lib.training.scaling import Hardware, Layout, step_time
+from glo_lib.training.work import FLOAT, TABLES, Work, table_bytes, work_of
 
-v1 = tf.compat.v1
 PRESET = Path(__file__).parents[1] / "book" / "params" / "celeba128.yaml"
-STEP_FACTOR = 3  # forward, gradients for the inputs, gradients for the kernels
-FLOAT = 4  # bytes
 
 
 class Plan(NamedTuple):
@@ -29,28 +25,17 @@ class Plan(NamedTuple):
     Attributes:
         config: the settings.
         num_images: N, the number of training images.
-        steps: number of steps.
-        flops_per_image: floating-point operations of a training step for each image.
-        parameters: number of entries of the decoder's trainable variables.
-        code_bytes: table of codes and Adam's two moments.
-        decoder_bytes: weights, Adam's two moments and, with several towers, the averages.
-        cache_bytes: decoded images on the disk.
-        batch_bytes: images that a step sends to the towers, as bytes.
-        row_bytes: rows of codes and their gradients that a step reads and writes.
-        gradient_bytes: gradients of the decoder that each tower hands over in a step.
+        work: what one tower takes in a step.
     """
 
     config: TrainConfig
     num_images: int
-    steps: int
-    flops_per_image: int
-    parameters: int
-    code_bytes: int
-    decoder_bytes: int
-    cache_bytes: int
-    batch_bytes: int
-    row_bytes: int
-    gradient_bytes: int
+    work: Work
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return self.config.num_steps(self.num_images)
 
     @property
     def images(self) -> int:
@@ -60,16 +45,47 @@ class Plan(NamedTuple):
     @property
     def flops(self) -> int:
         """Floating-point operations of the whole run."""
-        return self.images * self.flops_per_image
+        return self.steps * self.config.gpus * self.work.flops
+
+    @property
+    def parameters(self) -> int:
+        """Number of entries of the decoder's trainable variables."""
+        return self.work.decoder_bytes // FLOAT
+
+    @property
+    def code_bytes(self) -> int:
+        """Size of the table of codes with Adam's two moments and the visits of each row."""
+        return table_bytes(self.num_images, self.config.num_dims)
+
+    @property
+    def decoder_bytes(self) -> int:
+        """Size of the decoder's weights, of Adam's two moments and, with several towers, of the averages."""
+        return (TABLES + (self.config.gpus > 1)) * self.work.decoder_bytes
 
     @property
     def checkpoint_bytes(self) -> int:
         """Size of a checkpoint."""
         return self.code_bytes + self.decoder_bytes
 
+    @property
+    def cache_bytes(self) -> int:
+        """Size of the decoded images on the disk."""
+        return self.num_images * 3 * self.config.image_size**2
+
+    @property
+    def batch_bytes(self) -> int:
+        """Images that a step sends to the towers, as bytes."""
+        return self.config.gpus * self.work.image_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Rows of the three tables that a step reads and writes."""
+        return 2 * TABLES * self.config.gpus * self.work.row_bytes
+
     def seconds(self, flops_per_second: float) -> float:
         """Return the seconds of the run if each tower computes so many floating-point operations in a second."""
-        return self.flops / (flops_per_second * self.config.gpus)
+        layout = Layout(self.config.gpus, gpus_per_machine=self.config.gpus)
+        return self.steps * step_time(self.work, Hardware(flops_per_second), layout).at_most
 
 
 def make_plan(config: TrainConfig, num_images: int) -> Plan:
@@ -85,20 +101,8 @@ def make_plan(config: TrainConfig, num_images: int) -> Plan:
     Example:
         ``make_plan(TrainConfig(image_size=128, gpus=4), 162_770).flops``
     """
-    if config.model != "glo":
-        raise ValueError(f"model is {config.model!r}; the plan knows the costs of glo alone")
     config.check_fits(num_images)
-    with tf.Graph().as_default() as graph:
-        decoder(tf.zeros([1, config.num_dims]), config.num_filters, config.kernel_size)
-        parameters = sum(variable.shape.num_elements() for variable in v1.trainable_variables())
-        flops = STEP_FACTOR * sum(layer.flops for layer in layer_costs(graph))
-    batch, copies = config.batch_size * config.gpus, 4 if config.gpus > 1 else 3
-    pixels = 3 * config.image_size**2
-    return Plan(
-        config, num_images, config.num_steps(num_images), flops, parameters,
-        code_bytes=3 * FLOAT * num_images * config.num_dims, decoder_bytes=copies * FLOAT * parameters, cache_bytes=num_images * pixels,
-        batch_bytes=batch * pixels, row_bytes=2 * 3 * FLOAT * batch * config.num_dims, gradient_bytes=FLOAT * parameters,
-    )  # fmt: skip
+    return Plan(config, num_images, work_of(config))
 
 
 def read_plan(arguments: Sequence[str]) -> tuple[Plan, tuple[float, float] | None]:
@@ -166,12 +170,12 @@ def describe(plan: Plan, speeds: tuple[float, float], source: str) -> str:
             f"{plan.num_images:,} images at {config.image_size} pixels, {config.gpus} tower(s) of {config.batch_size}, "
             f"{config.num_dims} dimensions, filters {'-'.join(map(str, config.num_filters))}",
             f"steps       {plan.steps:,} for {config.num_epochs} epochs ({plan.images:,} images with repetitions)",
-            f"operations  {plan.flops_per_image / 1e6:,.1f} MFLOP for each image and step; {plan.flops / 1e15:,.1f} PFLOP in all",
+            f"operations  {plan.work.flops_per_image / 1e6:,.1f} MFLOP for each image and step; {plan.flops / 1e15:,.1f} PFLOP in all",
             f"memory      {_bytes(plan.code_bytes)} for the codes with their moments, {_bytes(plan.decoder_bytes)} for the decoder "
             f"({plan.parameters:,} parameters)",
             f"disk        {_bytes(plan.cache_bytes)} for decoded images, {_bytes(plan.checkpoint_bytes)} for each checkpoint",
             f"each step   {_bytes(plan.batch_bytes)} of images, {_bytes(plan.row_bytes)} of codes, "
-            f"{_bytes(plan.gradient_bytes)} of gradients from each tower",
+            f"{_bytes(plan.work.decoder_bytes)} of gradients from each tower",
             f"time        {_duration(shortest)} to {_duration(longest)}, {plan.images / longest:,.0f} to "
             f"{plan.images / shortest:,.0f} images/s, at {high / 1e12:.3g} to {low / 1e12:.3g} TFLOP/s for each tower ({source})",
         ]

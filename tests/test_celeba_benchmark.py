@@ -16,15 +16,16 @@ PRESET_FLOPS = 2 * (
 def test_operations_and_bytes_of_the_original_experiment_are_those_counted_by_hand():
     found, speeds = plan.read_plan(["gpus=4", "image_size=128", "tflops=2-10"])
     kernels = 16 * 100 * 256 + 9 * (256 * 128 + 128 * 64 + 64 * 64 + 64 * 32 + 32 * 3)
-    assert found.flops_per_image == 3 * PRESET_FLOPS and speeds == (2e12, 10e12)
+    assert found.work.flops_per_image == 3 * PRESET_FLOPS and speeds == (2e12, 10e12)
     assert kernels < found.parameters < 1.01 * kernels
     assert found.steps == -(-64 * 162_770 // 128) and found.images == found.steps * 128 and found.flops == found.images * 3 * PRESET_FLOPS
     assert (
-        found.code_bytes == 12 * 162_770 * 100 and found.cache_bytes == 162_770 * 128 * 128 * 3 and found.batch_bytes == 128 * 128 * 128 * 3
+        found.code_bytes == 4 * 162_770 * 301 and found.cache_bytes == 162_770 * 128 * 128 * 3 and found.batch_bytes == 128 * 128 * 128 * 3
     )
+    assert found.row_bytes == 2 * 3 * 4 * 128 * 100 and found.checkpoint_bytes == found.code_bytes + 16 * found.parameters
     assert found.seconds(2e12) == pytest.approx(found.flops / 8e12)  # four towers
     text = plan.describe(found, speeds, "as given")
-    assert "162,770 images at 128 pixels, 4 tower(s) of 32" in text and "195 MB for the codes" in text and "10 to 2 TFLOP/s" in text
+    assert "162,770 images at 128 pixels, 4 tower(s) of 32" in text and "196 MB for the codes" in text and "10 to 2 TFLOP/s" in text
 
 
 def test_a_number_of_images_and_another_size_may_be_given():
@@ -41,7 +42,7 @@ def test_a_number_of_images_and_another_size_may_be_given():
         ("num_images=many", "num_images is 'many'; give a whole number"),
         ("tflops=10-2", "tflops is '10-2'; give a speed or a range"),
         ("tflops=fast", "tflops is 'fast'"),
-        ("model=vae", "the plan knows the costs of glo alone"),
+        ("model=vae", "only the costs of glo are known"),
         ("num_images=7", "the settings do not fit the images"),
     ],
 )
