@@ -45,7 +45,7 @@ from glo_lib.images.store import decode_as_in
 from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
-SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 2000
+SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 1000
 MEASURED, LEAST_STEPS = 20, 40  # seconds and steps of a measurement of the steps per second
 KINDS = ("training", "held_out", "samples")
 TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
