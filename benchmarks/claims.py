@@ -1,13 +1,13 @@
 """Compare GLO, the VAE and principal components on one data set over several seeds: the table of the chapter on the VAE.
 
-    python -m benchmarks.claims --out book/claims
+    python -m benchmarks.claims --out benchmarks/claims
     python -m benchmarks.claims --out claims data_dir=my_photographs image_size=64 num_epochs=50 --seeds 0 1 2 3
 
 The settings are those of `glo_lib.config.TrainConfig`. The held-out images come from the data set's ``list_eval_partition.txt``, or are
 drawn at random if there is no such file. For each seed these models are trained: GLO, GLO with random initial codes, the VAE for the same
-number of steps, the VAE for the same time, and the VAE with a smaller beta. The benchmark writes OUT.json with all numbers and OUT.md with
-means and standard deviations. The tables have columns for the judges that are installed (``make judges``). Trained models stay in the
-cache, so an interrupted benchmark continues where it stopped.
+number of steps, the VAE for the same time, and the VAE with a smaller beta. The benchmark writes OUT.json with all numbers, OUT.md with
+means and standard deviations, and OUT.svg, a figure of them. The tables have columns for the judges that are installed (``make judges``).
+Trained models stay in the cache, so an interrupted benchmark continues where it stopped.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from glo_lib.config import TrainConfig, describe
 from glo_lib.evaluation import comparison, evaluate
 from glo_lib.evaluation.comparison import Row
 from glo_lib.evaluation.judges import installed_judges, missing_judges
+from glo_lib.figures.claims import save_svg, show_claims
 from glo_lib.training import find_split, train
 
 DEFAULTS = {
@@ -53,21 +54,29 @@ def rows_of_seed(config: TrainConfig) -> list[Row]:
 
 
 def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]], arguments: list[str]) -> None:
-    """Write OUT.json and OUT.md."""
+    """Write OUT.json, OUT.md and OUT.svg."""
     means, deviations = comparison.average_rows(runs)
     settings = {name: value for name, value, _ in describe(config) if name not in ("data_dir", "run_dir", "seed")}
     data = Path(config.data_dir).name or "embedded faces"
+    shown = [argument if not argument.startswith("data_dir=") else f"data_dir={data}" for argument in arguments]
     content = {"data": data, "settings": settings, "seeds": seeds, "runs": runs, "mean": means, "deviation": deviations}
-    content["versions"] = evaluate.versions()
-    out.with_suffix(".json").write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n")
-    shown = " ".join(argument if not argument.startswith("data_dir=") else f"data_dir={data}" for argument in arguments)
+    content |= {"versions": evaluate.versions(), "arguments": shown}
+    content = _without_nan(content)
+    out.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    out.with_suffix(".md").write_text(tables(content))
+    save_svg(show_claims(content), out.with_suffix(".svg"))
+
+
+def tables(content: dict) -> str:
+    """Return the text of OUT.md from the content of OUT.json."""
+    means, deviations = ([_with_nan(row) for row in content[part]] for part in ("mean", "deviation"))
+    seeds = ", ".join(map(str, content["seeds"]))
     lines = [
-        f"Data: {data}. Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}. First reconstructions, then samples; the "
-        "columns are explained in the chapter on the VAE. The last row has held-out images in the place of samples.",
-        f"Made by `python -m benchmarks.claims {shown}`.",
+        f"Data: {content['data']}. Mean ± standard deviation over the seeds {seeds}; first the reconstructions, then the samples.",
         comparison.markdown_tables(means, deviations),
+        f"Made by `python -m benchmarks.claims {' '.join(content['arguments'])}`.",
     ]
-    out.with_suffix(".md").write_text("# The claims over several seeds\n\n" + "\n\n".join(lines) + "\n")
+    return "\n\n".join(lines) + "\n"
 
 
 def _without_nan(content):
@@ -77,6 +86,11 @@ def _without_nan(content):
     if isinstance(content, list | tuple):
         return [_without_nan(value) for value in content]
     return None if isinstance(content, float) and math.isnan(content) else content
+
+
+def _with_nan(row: Row) -> Row:
+    """Replace None, which stands for an undefined number, by NaN."""
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
