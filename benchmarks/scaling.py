@@ -1,0 +1,214 @@
+"""Measure the seconds of training steps, to which the cost model of the book's page on several machines is fitted.
+
+    python -m benchmarks.scaling            # steps of one tower, of two towers, and of one and two workers
+    python -m benchmarks.scaling --rows     # steps with 20,000, 2 million and 20 million codes; needs 10 GB of memory
+
+All cases take turns, so that a change in the speed of the machine affects them alike. Each is the library's training graph, with its input
+pipeline; the images are an empty file, because their content does not matter here. Workers and parameter servers are processes of this
+machine. The results go to scaling.json; a call without --rows keeps the results of --rows, and the other way round.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.__main__ import machine
+from benchmarks.turns import Measurement, answer, take_turns
+
+RESULTS = Path(__file__).parent / "scaling.json"
+SERVERS = 2
+TURN_SECONDS, ROUNDS = 0.4, 12
+ROW_SIZES, ROW_DIMS, ROW_STEPS = (20_000, 2_000_000, 20_000_000), 32, 10
+ALIVE_SECONDS = 300  # in which all tasks must have answered
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+class Case(NamedTuple):
+    """What a process trains.
+
+    Attributes:
+        image_size: pixels a side.
+        batch_size: images of each tower.
+        towers: number of all towers; with workers each has one.
+        workers: number of workers, which are processes of their own; 0: everything in one process.
+        fitted: whether the cost model is fitted to the case; otherwise the case is held out, to test it.
+        num_codes: rows of the table.
+        num_dims: dimensions of a code.
+    """
+
+    image_size: int
+    batch_size: int
+    towers: int = 1
+    workers: int = 0
+    fitted: bool = True
+    num_codes: int = 20_000
+    num_dims: int = 64
+
+    @property
+    def name(self) -> str:
+        where = f"{self.workers} worker{'s' * (self.workers > 1)}" if self.workers else f"{self.towers} tower{'s' * (self.towers > 1)}"
+        return f"{where}, {self.image_size} pixels, batch {self.batch_size}"
+
+
+CASES = (
+    Case(32, 8), Case(32, 64), Case(64, 32), Case(128, 16),
+    Case(32, 16, towers=2), Case(64, 16, towers=2),
+    Case(32, 16, workers=1), Case(64, 32, workers=1), Case(32, 16, towers=2, workers=2), Case(64, 32, towers=2, workers=2),
+    Case(32, 32, fitted=False), Case(64, 8, fitted=False), Case(64, 128, fitted=False), Case(128, 4, fitted=False),
+    Case(128, 8, towers=2, fitted=False), Case(32, 64, workers=1, fitted=False), Case(64, 8, towers=2, workers=2, fitted=False),
+    Case(128, 8, towers=2, workers=2, fitted=False),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- one case, in a process of its own
+@contextlib.contextmanager
+def open_training(case: Case, folder: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a training; yield its session and its `glo_lib.training.TrainGraph`."""
+    from glo_lib.config import TrainConfig
+    from glo_lib.graph.backend import tf
+    from glo_lib.graph.cluster import chief_cluster
+    from glo_lib.graph.devices import choose_devices
+    from glo_lib.images.store import DecodedImages
+    from glo_lib.runs.folder import Progress
+    from glo_lib.runs.run import Run
+    from glo_lib.training import Setting, TrainGraph, build_loss, build_model, build_train_ops
+    from glo_lib.training.loop import _initialise
+    from glo_lib.training.machines import connect
+
+    v1, cluster = tf.compat.v1, chief_cluster()
+    config = TrainConfig(
+        image_size=case.image_size, num_dims=case.num_dims, batch_size=case.batch_size, gpus=case.towers, code_init="normal",
+        precision="float32", answer_seconds=ALIVE_SECONDS,
+    )  # fmt: skip
+    images = DecodedImages(folder / "images.uint8", case.num_codes, case.image_size, ())
+    with open(images.path, "wb") as file:
+        file.truncate(images.num_bytes)
+    devices = choose_devices(config.gpus, "float32") if cluster is None else connect(config, cluster, images, folder)
+    setting = Setting(config, devices, images, Run(folder, config, None, Progress(0, 0.0)))
+    with tf.Graph().as_default(), tf.device(devices.job) if devices.job else contextlib.nullcontext():
+        model = build_model(setting)
+        loss = build_loss(setting, model)
+        graph = TrainGraph(model, loss, build_train_ops(setting, model, loss))
+        initialise, start = _initialise(setting, graph), v1.global_variables_initializer()
+        with v1.Session(devices.master, config=devices.session_config) as session:
+            session.run(start)
+            initialise(None, session)
+            yield session, graph
+
+
+@contextlib.contextmanager
+def cluster_of(case: Case) -> Iterator[None]:
+    """Start the servers and workers of a case on the loopback, and make this process their chief; without workers, do nothing."""
+    if not case.workers:
+        yield
+        return
+    numbers = {"chief": 1, "ps": SERVERS, "worker": case.workers}
+    addresses = {kind: [_free_address() for _ in range(number)] for kind, number in numbers.items()}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": addresses, "task": {"type": "chief", "index": 0}})
+    with contextlib.ExitStack() as stack:
+        for kind in ("ps", "worker"):
+            for index in range(len(addresses[kind])):
+                setting = json.dumps({"cluster": addresses, "task": {"type": kind, "index": index}})
+                command = [sys.executable, "-m", "benchmarks.scaling", "--task"]
+                task = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sys.stderr, env={**os.environ, "TF_CONFIG": setting})
+                stack.callback(task.wait)
+                stack.callback(task.kill)
+        yield
+
+
+def _free_address() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def serve_until_alone() -> None:
+    """Be a server or worker until the process that started this one ends, also if it is killed."""
+    from glo_lib.__main__ import main as command_line
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+    command_line(["serve"])
+
+
+def serve_case(case: Case) -> None:
+    """Serve `take_turns` with the steps of a case."""
+    with tempfile.TemporaryDirectory() as folder, cluster_of(case), open_training(case, Path(folder)) as (session, graph):
+        answer(lambda number: [session.run(graph.train_ops.step) for _ in range(number)])
+
+
+# ------------------------------------------------------------------------------------------------------------------- all cases
+def measure(cases: Sequence[Case], steps: dict[str, int], rounds: int) -> dict[str, list[Measurement]]:
+    """Measure the cases in turns, by their position in the list."""
+    commands = {str(number): ["benchmarks.scaling", "--case", json.dumps(case)] for number, case in enumerate(cases)}
+    return take_turns(commands, steps, rounds)
+
+
+def summary(case: Case, turns: Sequence[Measurement]) -> dict[str, Any]:
+    """The case with its seconds per step: the lower quartile of its turns, since other programs only make steps longer, and the median."""
+    low, median, _ = statistics.quantiles((turn.seconds for turn in turns), n=4)
+    return {**case._asdict(), "name": case.name, "seconds": low, "median_seconds": median, "anonymous_mb": turns[-1].anonymous_mb}
+
+
+def measure_points(rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """Measure all cases; each turn has as many steps as take some tenths of a second."""
+    numbers = [str(number) for number in range(len(CASES))]
+    tried = measure(CASES, dict.fromkeys(numbers, 3), 1)
+    steps = {number: max(2, round(TURN_SECONDS / tried[number][0].seconds)) for number in numbers}
+    found = measure(CASES, steps, rounds)
+    return [summary(case, found[number]) for number, case in zip(numbers, CASES, strict=True)]
+
+
+def measure_rows(sizes: Sequence[int] = ROW_SIZES, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """Measure steps with tables of several sizes, for images of 32 pixels."""
+    cases = [Case(32, 32, num_codes=size, num_dims=ROW_DIMS, fitted=False) for size in sizes]
+    found = measure(cases, {str(number): ROW_STEPS for number in range(len(cases))}, rounds)
+    rows = [summary(case, found[str(number)]) for number, case in enumerate(cases)]
+    for row, turns in zip(rows, found.values(), strict=True):
+        low, median, high = statistics.quantiles([turn.seconds / first.seconds for turn, first in zip(turns, found["0"], strict=True)], n=4)
+        row["over_first"] = [low, median, high]
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, or take the part of one process."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", action="store_true", help="the sizes of the table instead of the points of the cost model")
+    parser.add_argument("--sizes", type=int, nargs="+", default=ROW_SIZES, metavar="N", help="sizes for --rows (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each case (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: benchmarks/scaling.json)")
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--task", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.task:
+        return serve_until_alone()
+    if options.case:
+        return serve_case(Case(*options.case))
+    os.environ |= QUIET
+    part = {"rows": measure_rows(options.sizes, options.rounds)} if options.rows else {"points": measure_points(options.rounds)}
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    results |= {"machine": machine(), "date": date.today().isoformat(), **part}
+    options.results.write_text(json.dumps(results, indent=1) + "\n")
+    for row in next(iter(part.values())):
+        print(f"{row['num_codes']:>12,} codes, {row['name']:40} {1000 * row['seconds']:8.1f} ms {row['anonymous_mb']:8,.0f} MB", flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The benchmark behind the cost model: its cases train, its summaries are those of its turns, and its two parts do not lose each other."""
+
+import json
+import os
+
+import pytest
+
+from benchmarks import scaling
+from benchmarks.scaling import Case
+from benchmarks.turns import Measurement
+
+
+def test_a_case_is_a_training_whose_steps_visit_the_rows_of_their_batches(tmp_path):
+    with scaling.open_training(Case(32, 2, num_codes=50, num_dims=4), tmp_path) as (session, graph):
+        before = session.run(graph.model.codes)
+        for _ in range(3):
+            session.run(graph.train_ops.step)
+        moved = (session.run(graph.model.codes) != before).any(axis=1)
+        assert session.run(graph.train_ops.global_step) == 3 and moved.sum() == 3 * 2
+
+
+def test_a_training_without_workers_starts_no_process(monkeypatch):
+    monkeypatch.setattr(scaling.subprocess, "Popen", None)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with scaling.cluster_of(Case(32, 2)):
+        assert "TF_CONFIG" not in os.environ
+
+
+def test_names_say_where_the_towers_are():
+    assert Case(64, 8).name == "1 tower, 64 pixels, batch 8"
+    assert Case(64, 8, towers=2).name == "2 towers, 64 pixels, batch 8"
+    assert Case(64, 8, towers=2, workers=2).name == "2 workers, 64 pixels, batch 8"
+
+
+def test_the_cost_model_has_more_points_than_prices_and_other_points_to_be_tested_with():
+    fitted, held_out = ([case for case in scaling.CASES if case.fitted == wanted] for wanted in (True, False))
+    assert len(fitted) >= 10 and len(held_out) >= 6 and not {case.name for case in fitted} & {case.name for case in held_out}
+    for cases in (fitted, held_out):
+        assert {case.workers for case in cases} == {0, 1, 2}
+
+
+def turns(*seconds):
+    return [Measurement(number, 100.0, 50.0) for number in seconds]
+
+
+def test_a_summary_has_the_lower_quartile_and_the_median():
+    found = scaling.summary(Case(32, 2), turns(1, 2, 3, 4, 5, 6, 70))
+    assert (found["seconds"], found["median_seconds"], found["anonymous_mb"], found["batch_size"]) == (2, 4, 50, 2)
+
+
+def test_sizes_of_the_table_are_compared_within_each_round(monkeypatch):
+    found = {"0": turns(1, 10, 2), "1": turns(1.1, 11, 2.2)}
+    monkeypatch.setattr(scaling, "measure", lambda cases, steps, rounds: found)
+    first, second = scaling.measure_rows([10, 20], rounds=3)
+    assert second["num_codes"] == 20 and second["over_first"] == pytest.approx([1.1] * 3) and first["over_first"] == [1] * 3
+
+
+def test_turns_have_so_many_steps_that_they_take_about_the_same_time(monkeypatch):
+    asked = []
+
+    def measure(cases, steps, rounds):
+        asked.append(steps)
+        return {number: turns(0.01, 0.01) if cases[int(number)].image_size < 128 else turns(1, 1) for number in steps}
+
+    monkeypatch.setattr(scaling, "measure", measure)
+    points = scaling.measure_points(rounds=2)
+    assert len(points) == len(scaling.CASES) and set(asked[0].values()) == {3} and set(asked[1].values()) == {40, 2}
+
+
+def test_each_part_keeps_the_results_of_the_other(monkeypatch, tmp_path):
+    row = scaling.summary(Case(32, 2), turns(1, 2, 3))
+    monkeypatch.setattr(scaling, "measure_points", lambda rounds: [row])
+    monkeypatch.setattr(scaling, "measure_rows", lambda sizes, rounds: [row, row])
+    results = tmp_path / "scaling.json"
+    scaling.main(["--results", str(results)])
+    scaling.main(["--rows", "--sizes", "10", "20", "--results", str(results)])
+    found = json.loads(results.read_text())
+    assert found["points"] == [row] and found["rows"] == [row, row] and "tensorflow" in found["machine"]
