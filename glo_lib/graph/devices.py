@@ -45,6 +45,8 @@ class Devices(NamedTuple):
         servers: with several machines, the devices of the parameter servers, which hold the variables; otherwise empty.
         job: with several machines, the prefix of the devices of the process that trains, such as ``/job:chief/task:0``; otherwise empty.
         master: with several machines, the address of the server that runs the sessions; otherwise empty.
+        saved_by_servers: with several machines, whether each writes its own variables to the run folder; otherwise the process that trains
+            fetches them all and writes them.
     """
 
     towers: tuple[str, ...]
@@ -57,6 +59,7 @@ class Devices(NamedTuple):
     servers: tuple[str, ...] = ()
     job: str = ""
     master: str = ""
+    saved_by_servers: bool = False
 
     @property
     def on_gpus(self) -> bool:

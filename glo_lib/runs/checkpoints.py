@@ -1,7 +1,8 @@
 """Checkpoints that are verified before they are used.
 
-TensorFlow writes a checkpoint as two files, ``model.ckpt-<step>.index`` and ``model.ckpt-<step>.data-00000-of-00001``. After both have been
-written, a third file, ``model.ckpt-<step>.sums.json``, records their sizes and CRC-32 checksums. The files of a checkpoint are compared
+TensorFlow writes a checkpoint as two files, ``model.ckpt-<step>.index`` and ``model.ckpt-<step>.data-00000-of-00001``. On several machines
+there are more files of data, numbered likewise, because each machine writes its own variables. After all have been written, another file,
+``model.ckpt-<step>.sums.json``, records their sizes and CRC-32 checksums. The files of a checkpoint are compared
 with this record before the checkpoint is used. If they were truncated or altered, a warning names the checkpoint, and the previous one is
 used. TensorFlow's own list of checkpoints, the file ``checkpoint``, may be out of date, so it is rewritten from the checkpoints that pass.
 """
@@ -29,6 +30,7 @@ BASENAME = "model.ckpt"
 CHECKSUMS = ".sums.json"
 MAX_TO_KEEP = 3
 DATA = ".data-00000-of-00001"
+DATA_FILE = re.compile(r"\.data-\d{5}-of-(\d{5})")  # the ending of a file of data, with the number of such files
 CHECKPOINT_FILE = re.compile(rf"{re.escape(BASENAME)}-(\d+)\.")
 TEMPORARY_FILE = re.compile(rf"{re.escape(BASENAME)}-\d+_temp|\.{re.escape(BASENAME)}-\d+\..*partial")
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -91,7 +93,10 @@ def repair_checkpoints(folder: str | Path) -> str | None:
         _set_aside(prefix)
     for entry in folder.iterdir():
         if TEMPORARY_FILE.match(entry.name):
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)  # a server may still be writing to it, after another one was lost
+            else:
+                entry.unlink()
     _write_checkpoint_list(folder, [Path(prefix).name for prefix in complete])
     _warn_of_damage(damaged, f"the run goes on from {Path(complete[0]).name}" if complete else "it is the first, and the run begins anew")
     return complete[0] if complete else None
@@ -131,12 +136,19 @@ def _files_of(prefix: str) -> list[Path]:
 
 
 def _set_aside(prefix: str) -> None:
-    finished = all(os.path.exists(prefix + ending) for ending in (".index", DATA, CHECKSUMS))
+    finished = all(map(os.path.exists, [f"{prefix}.index", *_data_files(prefix), prefix + CHECKSUMS]))
     for path in _files_of(prefix):
         if finished:
             os.replace(path, path.with_name(f"damaged-{path.name}"))
         else:
             path.unlink()
+
+
+def _data_files(prefix: str) -> list[str]:
+    """Return the paths of all files of data that a checkpoint must have; their number is in the names of those that are there."""
+    endings = (path.name.removeprefix(os.path.basename(prefix)) for path in _files_of(prefix))
+    number = next((int(found[1]) for found in map(DATA_FILE.fullmatch, endings) if found), 1)
+    return [f"{prefix}.data-{i:05d}-of-{number:05d}" for i in range(number)]
 
 
 def find_damage(prefix: str) -> str:
@@ -151,14 +163,15 @@ def find_damage(prefix: str) -> str:
     Example:
         ``find_damage("my_run/model.ckpt-500")``
     """
-    for path in (f"{prefix}.index", prefix + DATA):
+    paths = [f"{prefix}.index", *_data_files(prefix)]
+    for path in paths:
         if not os.path.isfile(path):
             return f"{os.path.basename(path)} is missing"
-    sums = _read_checksums(prefix)
+    sums = _read_checksums(prefix, paths)
     try:
         if sums is None:  # the process was killed before writing them, or an early version of this library wrote the checkpoint
             return _find_damage_by_reading(prefix)
-        for path in (f"{prefix}.index", prefix + DATA):
+        for path in paths:
             name = os.path.basename(path)
             size = os.path.getsize(path)
             if size != sums[name][0]:
@@ -170,10 +183,10 @@ def find_damage(prefix: str) -> str:
     return ""
 
 
-def _read_checksums(prefix: str) -> dict[str, tuple[int, int]] | None:
+def _read_checksums(prefix: str, paths: Sequence[str]) -> dict[str, tuple[int, int]] | None:
     try:
         recorded = json.loads(Path(prefix + CHECKSUMS).read_text())
-        names = [os.path.basename(prefix) + ending for ending in (".index", DATA)]
+        names = map(os.path.basename, paths)
         return {name: (int(recorded[name][0]), int(recorded[name][1])) for name in names}
     except (OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return None
@@ -193,13 +206,17 @@ def _find_damage_by_reading(prefix: str) -> str:
     try:
         reader = tf.train.load_checkpoint(prefix)
         sizes = _tensor_sizes(reader)
-        if sum(sizes.values()) > os.path.getsize(prefix + DATA):  # otherwise a corrupt size could exhaust the memory
+        if sum(sizes.values()) > _data_bytes(prefix):  # otherwise a corrupt size could exhaust the memory
             return f"{name} declares {sum(sizes.values()):,} bytes of tensors, more than its file holds"
         for tensor in sizes:
             reader.get_tensor(tensor)
     except Exception as error:  # the reader raises exceptions of many types on damaged files
         return f"{name} cannot be read ({str(error).splitlines()[0][:200] if str(error) else type(error).__name__})"
     return ""
+
+
+def _data_bytes(prefix: str) -> int:
+    return sum(map(os.path.getsize, _data_files(prefix)))
 
 
 def _tensor_sizes(reader: Any) -> dict[str, int]:
@@ -222,7 +239,7 @@ def check_fits(prefix: str, expected: Mapping[str, tuple[int | None, ...]]) -> N
     """
     reader = tf.train.load_checkpoint(prefix)
     shapes, types, sizes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map(), _tensor_sizes(reader)
-    file_bytes = os.path.getsize(prefix + DATA)
+    file_bytes = _data_bytes(prefix)
     for name, shape in expected.items():
         found = tuple(shapes[name]) if name in shapes else None
         fits = found is not None and len(found) == len(shape) and all(e in (None, f) for e, f in zip(shape, found, strict=True))
@@ -277,7 +294,7 @@ def _saved_name_and_shape(variable: tf.Variable) -> tuple[str, tuple[int, ...]]:
 
 def write_checksums(prefix: str) -> None:
     """Write a file with the sizes and checksums of a checkpoint's files, next to them. It marks the checkpoint as complete."""
-    sums = {os.path.basename(path): (os.path.getsize(path), _crc32(path)) for path in (f"{prefix}.index", prefix + DATA)}
+    sums = {os.path.basename(path): (os.path.getsize(path), _crc32(path)) for path in (f"{prefix}.index", *_data_files(prefix))}
     write_text(prefix + CHECKSUMS, json.dumps(sums) + "\n")
 
 

@@ -90,7 +90,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     """
     print(setting.devices.description, flush=True)
     report = Report(setting, graph, on_step)
-    saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint)
+    saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint, sharded=setting.devices.saved_by_servers)
     with stop_requests() as stop:
         with _session(setting, graph, saver, report) as session:
             report.clock.start()

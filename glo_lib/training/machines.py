@@ -1,7 +1,10 @@
 """Training on several machines: their towers, their images, and what happens when one of them is lost."""
 
+import contextlib
 import dataclasses
+import secrets
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +39,17 @@ def with_all_towers(config: TrainConfig, cluster: Cluster | None) -> TrainConfig
     return config if cluster is None else dataclasses.replace(config, gpus=config.gpus * len(cluster.workers))
 
 
-def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages) -> Devices:
+def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages, folder: Path) -> Devices:
     """Start the server of the chief, find all other tasks, check that each worker has the images, and choose the devices.
+
+    If all parameter servers can write to the run folder, they write the checkpoints. This is faster, and the table of codes does not cross
+    the network. Otherwise the chief writes them.
 
     Args:
         config: the settings, with the number of all towers.
         cluster: the cluster.
         images: the training images.
+        folder: the run folder.
 
     Raises:
         ClusterError: a task does not answer within ``answer_seconds`` or does not fit the others, or a worker lacks the images. The message
@@ -56,7 +63,10 @@ def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages) -> Dev
     master = start_server(cluster)
     notes = find_cluster(cluster, config.answer_seconds)
     check_images(cluster, images, config.answer_seconds)
-    return choose_devices_of(config, cluster, notes, master)
+    devices = choose_devices_of(config, cluster, notes, master)
+    without = servers_without(folder, cluster, config.answer_seconds)
+    written = f"the chief, because {', '.join(map(str, without))} cannot write to {folder}" if without else "the servers"
+    return devices._replace(saved_by_servers=not without, description=f"{devices.description}; checkpoints are written by {written}")
 
 
 def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, Note], master: str) -> Devices:
@@ -124,6 +134,45 @@ def _find_problem(task: Task, images: DecodedImages, rows: np.ndarray, expected:
     except tf.errors.OpError as error:
         return f"cannot read {images.path} ({reason_of(error)})"
     return "" if np.array_equal(found, expected) else f"has other images in {images.path}"
+
+
+def servers_without(folder: Path, cluster: Cluster, seconds: float) -> list[Task]:
+    """Find the parameter servers that do not share a folder with this process, or cannot write to it.
+
+    Each has to read a file that is made here, and to write it again under another name.
+
+    Args:
+        folder: the folder.
+        cluster: the cluster.
+        seconds: most seconds that each server may take.
+    """
+    token = secrets.token_hex(16)
+    # If this process is killed meanwhile, the next one removes files with such names, see `glo_lib.runs.checkpoints.repair_checkpoints`.
+    names = [f".{checkpoints.BASENAME}-0.{token}.{part}.partial" for part in ("made", *(task.index for task in cluster.servers))]
+    with _files_for_a_moment(*(folder / name for name in names)) as (made, *copies):
+        made.write_text(token)
+        return [task for task, copy in zip(cluster.servers, copies, strict=True) if not _can_copy(task, made, copy, seconds)]
+
+
+@contextlib.contextmanager
+def _files_for_a_moment(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    try:
+        yield paths
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _can_copy(task: Task, made: Path, copy: Path, seconds: float) -> bool:
+    with tf.Graph().as_default():
+        with tf.device(f"{task.device}/cpu:0"):
+            written = tf.io.write_file(str(copy), tf.io.read_file(str(made)))
+        try:
+            with session_of_task(f"grpc://{task.address}", task, seconds) as session:
+                session.run(written)
+        except tf.errors.OpError:
+            return False
+    return copy.is_file() and copy.read_text() == made.read_text()
 
 
 class LostMachines:

@@ -149,7 +149,7 @@ def prepare(config: TrainConfig) -> Setting:
 
 def _setting(config: TrainConfig, run: OpenRun, cluster: Cluster | None = None) -> Setting:
     if cluster is not None:
-        return Setting(config, connect(config, cluster, run.images), run.images, run)
+        return Setting(config, connect(config, cluster, run.images, run.folder), run.images, run)
     devices = choose_devices(config.gpus, config.precision, config.layer_route, config.deterministic)
     if devices.on_gpus and devices.deterministic:
         tf.config.experimental.enable_op_determinism()  # for the whole process; it cannot be taken back

@@ -124,6 +124,43 @@ def test_without_usable_checksums_the_tensors_are_read(folder, checksums):
         assert newest_checkpoint(folder) == str(folder / "model.ckpt-10")
 
 
+PARTS = (".index", ".data-00000-of-00002", ".data-00001-of-00002")
+
+
+@pytest.fixture
+def folder_in_parts(tmp_path) -> Path:
+    """Checkpoints of the steps 10 and 20 whose variables two devices have written, as two servers do."""
+    with tf.Graph().as_default(), v1.Session(config=v1.ConfigProto(device_count={"CPU": 2})) as session:
+        for number in (0, 1):
+            with tf.device(f"/cpu:{number}"):
+                v1.get_variable(f"codes{number}", initializer=tf.ones([40, 30]), use_resource=True)
+        saver = VerifiedSaver(sharded=True)
+        session.run(v1.global_variables_initializer())
+        for step in (10, 20):
+            saver.save(session, str(tmp_path / "model.ckpt"), global_step=step, write_meta_graph=False)
+    return tmp_path
+
+
+def test_a_checkpoint_in_parts_is_whole_with_all_of_them(folder_in_parts):
+    expected = {"checkpoint", *(f"model.ckpt-{step}{ending}" for step in (10, 20) for ending in (*PARTS, CHECKSUMS))}
+    assert contents(folder_in_parts).keys() == expected
+    assert repair_checkpoints(folder_in_parts) == str(folder_in_parts / "model.ckpt-20")
+    check_fits(str(folder_in_parts / "model.ckpt-20"), {"codes0": (None, 30), "codes1": (40, 30)})
+    (folder_in_parts / f"model.ckpt-20{CHECKSUMS}").unlink()
+    assert find_damage(str(folder_in_parts / "model.ckpt-20")) == ""
+
+
+@pytest.mark.parametrize("ending", PARTS)
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_each_damaged_part_of_a_checkpoint_is_named_and_all_are_set_aside(folder_in_parts, ending, damage):
+    path = folder_in_parts / f"model.ckpt-20{ending}"
+    flip(path, 30) if damage == "flipped" else path.unlink()
+    with pytest.warns(UserWarning, match=rf"{path.name} is .*model\.ckpt-10"):
+        assert repair_checkpoints(folder_in_parts) == str(folder_in_parts / "model.ckpt-10")
+    left = {name for name in contents(folder_in_parts) if "ckpt-20" in name}
+    assert left == ({f"damaged-model.ckpt-20{ending}" for ending in (*PARTS, CHECKSUMS)} if damage == "flipped" else set())
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_partial_files_of_a_killed_process_are_removed(folder, ending):
     (folder / "model.ckpt-30_temp").mkdir()

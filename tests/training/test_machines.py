@@ -8,17 +8,18 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.graph.cluster import read_cluster
+from glo_lib.graph.cluster import Task, read_cluster
 from glo_lib.graph.server import ClusterError, Note
 from glo_lib.inference.model import load
 from glo_lib.runs.folder import read_config
-from glo_lib.training.machines import LOST_WITHOUT_A_STEP, LostMachines, choose_devices_of, with_all_towers
+from glo_lib.training.machines import LOST_WITHOUT_A_STEP, LostMachines, choose_devices_of, servers_without, with_all_towers
 
 PROGRAM = Path(__file__).parents[1] / "cluster_processes.py"
 
@@ -72,6 +73,25 @@ def test_the_checkpoint_of_a_split_table_has_the_names_and_shapes_of_one_machine
     assert read_config(many).gpus == 2
     on_one, on_many = (tf.train.list_variables(str(folder / "model.ckpt-54")) for folder in (one, many))
     assert on_many == on_one and ("codes/CodeAdam_2", [48, 1]) in on_many
+
+
+def test_each_server_writes_its_rows_of_a_checkpoint_and_one_machine_writes_them_all(four_runs):
+    many, one, _ = four_runs
+    files_of = [sorted(path.name for path in folder.glob("model.ckpt-54.data-*")) for folder in (many, one)]
+    assert files_of == [[f"model.ckpt-54.data-0000{number}-of-00003" for number in range(3)], ["model.ckpt-54.data-00000-of-00001"]]
+    assert not list(many.glob(".*partial"))  # with which the servers were asked whether they see the folder
+
+
+def test_the_chief_writes_the_checkpoints_if_a_server_does_not_share_the_run_folder(tmp_path, monkeypatch):
+    server = tf.distribute.Server.create_local_server()
+    sharing = Task("localhost", 0, server.target.removeprefix("grpc://"))
+    gone = Task("localhost", 1, free_addresses(ps=1)["ps"][0])
+    cluster = SimpleNamespace(servers=(sharing, gone))
+    assert servers_without(tmp_path, cluster, seconds=2) == [gone]
+    assert servers_without(tmp_path, SimpleNamespace(servers=(sharing,)), seconds=20) == []
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Path, "write_text", lambda *_: None)  # as if the file were in the folder of this machine only
+    assert servers_without(tmp_path, cluster, seconds=2) == [sharing, gone]
 
 
 ADDRESSES = {"chief": ["a:1"], "ps": ["a:2", "a:3"], "worker": ["a:4", "a:5"]}
