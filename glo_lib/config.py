@@ -126,6 +126,7 @@ class TrainConfig:
     code_init: str = _setting("pca", "start of the codes", allowed=CODE_INITS)
     model: str = _setting("glo", "glo: a free code for each image; vae: codes from an encoder", allowed=MODELS)
     kl_weight: float = _setting(1.0, "beta, the weight of a VAE's KL divergence (vae.negative_elbo); glo has none", least=0)
+    learned_noise: bool = _setting(False, "beta of a VAE is its squared error, as with pixels whose noise is learned; instead of kl_weight")
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
     optimizer: str = _setting("adam", "adam, row-wise for the codes; sgd: plain gradient descent, as in the paper", allowed=OPTIMIZERS)
@@ -156,6 +157,7 @@ class TrainConfig:
             object.__setattr__(self, field.name, value)
         self._match_crops()
         self._check_losses()
+        self._check_noise()
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
         if self.model == "vae":
@@ -193,6 +195,11 @@ class TrainConfig:
             if self.loss not in (type(self).__dataclass_fields__["loss"].default, last):
                 raise ValueError(f"loss is {self.loss!r}, and phases name losses of their own; leave loss out")
             object.__setattr__(self, "loss", last)
+
+    def _check_noise(self) -> None:
+        other = next((phase.loss for phase in self.recipe if phase.loss != "mse"), None)
+        if self.learned_noise and other is not None:
+            raise ValueError(f"learned_noise is True, and the loss is {other!r}; Gaussian noise belongs to the squared error, loss mse")
 
     @property
     def recipe(self) -> tuple[Phase, ...]:

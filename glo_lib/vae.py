@@ -135,11 +135,33 @@ def kl_divergence(posterior: Posterior) -> tf.Tensor:
     return (tf.square(mean) + tf.exp(log_variance) - 1 - log_variance) / 2
 
 
+def noise_variance(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+    """Estimate the variance of the pixels' noise: the mean squared error of the batch, which is its maximum-likelihood value.
+
+    As ``kl_weight`` in `negative_elbo` it makes a VAE that learns its noise. The gradient of -ELBO for noise of variance v with respect to
+    the networks is D / (2 v) times that of ``loss + v * 2 / D * KL``, and for given networks the best v is the squared error (Rybkin et
+    al., 2021). So such a VAE settles where beta equals its own squared error.
+
+    Args:
+        images: (batch, size, size, channels) in [-1, 1].
+        reconstructions: the same shape, decoded from one latent code drawn for each image.
+
+    Returns:
+        Scalar, without a gradient, because it is the best value for the networks as they are.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     float(session.run(noise_variance(tf.ones([2, 4, 4, 3]), tf.zeros([2, 4, 4, 3]))))
+        1.0
+    """
+    return tf.stop_gradient(get_glo_loss(images, reconstructions))
+
+
 def negative_elbo(
     images: tf.Tensor,
     reconstructions: tf.Tensor,
     posterior: Posterior,
-    kl_weight: float = 1.0,
+    kl_weight: float | tf.Tensor = 1.0,
     loss_function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = get_glo_loss,
 ) -> tf.Tensor:
     """Compute the loss of a VAE on the scale of GLO's loss: ``loss + kl_weight * 2 / D * KL``, where D is the number of values per image.
@@ -153,7 +175,7 @@ def negative_elbo(
         images: (batch, size, size, channels) in [-1, 1].
         reconstructions: the same shape, decoded from one latent code drawn for each image.
         posterior: from `encoder`.
-        kl_weight: the weight beta of the KL divergence; 0 turns the VAE into an auto-encoder.
+        kl_weight: the weight beta of the KL divergence; 0 turns the VAE into an auto-encoder, `noise_variance` makes it learn its noise.
         loss_function: function of images and reconstructions, from `glo_lib.losses`.
 
     Returns:

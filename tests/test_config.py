@@ -52,6 +52,7 @@ WRONG = {
     "schedule": (["linear", None], "cosine, constant"),
     "precision": (["float64", "auto ", None], "float32, bfloat16, float16, auto"),
     "change_precision": (["maybe", None, 2], "it must be true or false"),
+    "learned_noise": (["maybe", None, 2], "it must be true or false"),
     "layer_route": (["faster", None], "auto, fast, slim"),
     "deterministic": (["yes", None, 1], "auto, true, false"),
     "gpu_code_megabytes": ([-1, 0.5, "many", None, True], "a whole number of at least 0"),

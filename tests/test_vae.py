@@ -12,7 +12,7 @@ from glo_lib.graph.backend import tf
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.losses import get_glo_loss, laplacian_pyramid_loss
 from glo_lib.training import build_loss, build_model, build_train_ops, prepare, train
-from glo_lib.vae import Posterior, active_units, encoder, kl_divergence, negative_elbo, reparameterise
+from glo_lib.vae import Posterior, active_units, encoder, kl_divergence, negative_elbo, noise_variance, reparameterise
 
 v1 = tf.compat.v1
 FILTERS = (16, 12, 8)
@@ -90,6 +90,38 @@ def test_the_loss_is_the_negative_elbo_and_without_kl_weight_the_given_loss():
     elbo = (log_likelihood - divergence).mean()
     assert loss == pytest.approx(2 / entries * (-elbo - entries / 2 * np.log(2 * np.pi)), rel=1e-4)
     assert others == [plain, laplacian]
+
+
+def test_learned_noise_weights_the_kl_divergence_by_the_squared_error_and_has_the_gradient_of_the_elbo():
+    """-ELBO with noise of variance v: |x - g|^2 / (2 v) + D / 2 log v + KL, whose minimum over v is at v = MSE."""
+    draw = np.random.default_rng(0)
+    images, reconstructions = draw.uniform(-1, 1, (2, 1, 8, 8, 3)).astype(np.float32)
+    mean, log_variance = draw.normal(size=(2, 1, 5)).astype(np.float32)
+    with tf.Graph().as_default():
+        x, g, m, v = (tf.constant(array) for array in (images, reconstructions, mean, log_variance))
+        posterior, variance = Posterior(m, v), noise_variance(x, g)
+        loss = negative_elbo(x, g, posterior, variance)
+        error = tf.reduce_sum(tf.square(x - g))
+        elbo = error / (2 * variance) + 96 * tf.math.log(variance) + tf.reduce_sum(kl_divergence(posterior))
+        ours, theirs = (tf.gradients(value, [g, m, v]) for value in (loss, elbo))
+        found, *gradients = evaluate([variance, *ours, *theirs])
+    mse = np.square(images - reconstructions).mean()
+    assert found == pytest.approx(mse)
+    at = {factor: 96 / factor + 96 * np.log(factor * mse) for factor in (0.9, 1, 1.1)}  # of v = factor * MSE, without the KL divergence
+    assert min(at, key=at.get) == 1
+    for one, other in zip(gradients[:3], gradients[3:], strict=True):
+        np.testing.assert_allclose(one, other * 2 * mse / 192, rtol=1e-4, atol=1e-7)
+
+
+def test_with_learned_noise_training_weights_the_kl_divergence_by_the_squared_error_of_the_batch(small_config, small_images, tmp_path):
+    weights = {"error": {"kl_weight": 0}, "sum": {"kl_weight": 1}, "learned": {"learned_noise": True}}
+    first = {
+        name: train(small_config(small_images, tmp_path / name, **VAE | given, num_epochs=1)).history[0].loss
+        for name, given in weights.items()
+    }
+    assert first["learned"] == pytest.approx(first["error"] * (1 + first["sum"] - first["error"]), rel=1e-5)
+    with pytest.raises(ValueError, match=r"learned_noise is True, and the loss is 'lap1'; .*loss mse"):
+        small_config(small_images, tmp_path, **VAE, loss="lap1", learned_noise=True)
 
 
 def test_units_are_active_where_the_means_vary():

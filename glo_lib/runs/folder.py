@@ -47,6 +47,7 @@ LATER_DEFAULTS = {
     "perceptual_blocks": 6,
     "optimizer": "adam",
     "crop": "square",
+    "learned_noise": False,
 }
 
 

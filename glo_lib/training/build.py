@@ -26,12 +26,13 @@ from glo_lib.runs.folder import SECONDS_NAME, UNREPORTED_NAME
 from glo_lib.runs.run import Run
 from glo_lib.system.progress import slow_progress
 from glo_lib.training.schedule import phase_of
-from glo_lib.vae import Posterior, encoder, negative_elbo, reparameterise
+from glo_lib.vae import Posterior, encoder, negative_elbo, noise_variance, reparameterise
 
 v1 = tf.compat.v1
 CODES_PER_BLOCK = 4096
 BATCH_NORM_DECAY = 0.99
 SMALLEST_SCALE = 1e-6  # standard deviation of the first principal component, in units of [-1, 1]
+LossFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of images and reconstructions
 LAYERS = {"fast": conv2d_transpose, "slim": slim.conv2d_transpose}
 
 
@@ -105,6 +106,11 @@ class Model(NamedTuple):
         return [*self.decoder_variables, *self.encoder_variables]
 
     @property
+    def weights(self) -> list[tf.Variable]:
+        """Variables of the networks that are trained, without the statistics of batch normalisation."""
+        return [variable for variable in self.network if variable.trainable]
+
+    @property
     def tables(self) -> list[tf.Variable]:
         """Variables with one row per image."""
         return self.code_parts if self.codes is None else [self.codes]
@@ -142,38 +148,40 @@ class TrainGraph(NamedTuple):
 
 def build_model(setting: Setting) -> Model:
     """Build the towers. They share the codes, the decoder and (for a VAE) the encoder; the codes have a device of their own."""
-    config, images = setting.config, setting.images
     with tf.device("/cpu:0"):
         v1.train.create_global_step()
-    servers = setting.devices.servers
-    codes, code_parts = None, []
-    if config.model == "glo" and servers:
-        code_parts = create_codes(images.num_images, config.num_dims, servers)
-    elif config.model == "glo":
-        with tf.device(setting.codes_device):
-            codes = v1.get_variable("codes", [images.num_images, config.num_dims], initializer=large_zeros, use_resource=True)
+    codes, code_parts = create_table(setting)
     with v1.name_scope("inputs"):
-        parts = _inputs_on_machines(setting) if servers else _inputs_here(setting)
-    places = itertools.cycle(servers or [setting.devices.parameters])
+        batches = build_inputs(setting)
+    places = itertools.cycle(setting.devices.servers or [setting.devices.parameters])
     tables = code_parts if codes is None else codes
-    towers = [build_tower(setting, tables, number, part, places) for number, part in enumerate(parts)]
+    towers = [build_tower(setting, tables, number, batch, places) for number, batch in enumerate(batches)]
     return Model(codes, v1.global_variables("decoder"), towers, v1.global_variables("encoder"), code_parts)
 
 
-def _inputs_here(setting: Setting) -> list[Inputs]:
-    config = setting.config
-    return get_inputs_of_towers(setting.images, config.batch_size, config.gpus, config.seed, setting.run.progress.step)
+def create_table(setting: Setting) -> tuple[tf.Variable | None, list[tf.Variable]]:
+    """Create the table of codes (N, d), and return it and its parts; with several machines there are only parts, for a VAE neither."""
+    shape = setting.images.num_images, setting.config.num_dims
+    if setting.config.model == "vae":
+        return None, []
+    if setting.devices.servers:
+        return None, create_codes(*shape, setting.devices.servers)
+    with tf.device(setting.codes_device):
+        return v1.get_variable("codes", shape, initializer=large_zeros, use_resource=True), []
 
 
-def _inputs_on_machines(setting: Setting) -> list[Inputs]:
-    config = setting.config
-    hosts = [f"{tower.rpartition('/')[0]}/cpu:0" for tower in setting.devices.towers]
+def build_inputs(setting: Setting) -> list[Inputs]:
+    """Build the batch of each tower: images and their indices. On several machines each worker reads its own."""
+    config, devices = setting.config, setting.devices
+    if not devices.servers:
+        return get_inputs_of_towers(setting.images, config.batch_size, config.gpus, config.seed, setting.run.progress.step)
+    hosts = [f"{tower.rpartition('/')[0]}/cpu:0" for tower in devices.towers]
     with tf.device("/cpu:0"):
         return get_inputs_on_devices(setting.images, config.batch_size, hosts, v1.train.get_global_step(), config.seed)
 
 
 def build_tower(
-    setting: Setting, codes: tf.Variable | Sequence[tf.Variable] | None, number: int, part: Inputs, places: Iterator[str]
+    setting: Setting, codes: tf.Variable | Sequence[tf.Variable] | None, number: int, batch: Inputs, places: Iterator[str]
 ) -> Tower:
     """Build one tower: take its part of the batch, look up its codes (for a VAE: encode it), and decode them.
 
@@ -181,27 +189,17 @@ def build_tower(
         setting: everything that is known before.
         codes: the table of codes, or its parts on several machines; None, or no parts, for a VAE.
         number: of the tower.
-        part: its part of the batch.
+        batch: its part of the batch.
         places: endless; the devices of the variables that this tower creates, one after the other.
     """
-    config, devices = setting.config, setting.devices
-    with v1.device(_place_variables_on(places, devices.towers[number])), v1.name_scope(f"tower_{number}"):
-        inputs = to_tower(part)
+    with v1.device(_place_variables_on(places, setting.devices.towers[number])), v1.name_scope(f"tower_{number}"):
+        inputs = to_tower(batch)
         updates_before = set(v1.get_collection(v1.GraphKeys.UPDATE_OPS))
-        if config.model == "vae":
+        if setting.config.model == "vae":
             latent_z, posterior = draw_codes(setting, inputs["image"], number)
         else:
             latent_z, posterior = look_up_codes(setting, codes, inputs["index"]), None
-        decode = functools.partial(
-            decoder,
-            num_filters=config.num_filters,
-            kernel_size=config.kernel_size,
-            batch_norm_decay=batch_norm_decay(),
-            reuse=number > 0,
-            layer=LAYERS[devices.route],
-        )
-        with kernel_gradients_for(devices.rewrite_precision):
-            reconstructions = in_precision(decode, latent_z, devices.cast_precision)  # (batch, size, size, 3)
+        reconstructions = decode_codes(setting, latent_z, reuse=number > 0)
         updates = [op for op in v1.get_collection(v1.GraphKeys.UPDATE_OPS) if op not in updates_before]
     return Tower(inputs, latent_z, reconstructions, updates, posterior)
 
@@ -214,6 +212,30 @@ def look_up_codes(setting: Setting, codes: tf.Variable | Sequence[tf.Variable], 
         with tf.device(setting.codes_device):
             rows = tf.gather(codes, index)  # (batch, d)
     return get_projection(setting.config.projection)(rows)
+
+
+def decode_codes(setting: Setting, latent_z: tf.Tensor, reuse: bool) -> tf.Tensor:
+    """Build the decoder in training mode, in the precision of the devices.
+
+    Args:
+        setting: everything that is known before.
+        latent_z: (batch, d) projected codes.
+        reuse: use the variables of the first tower instead of creating them.
+
+    Returns:
+        (batch, size, size, 3) reconstructions.
+    """
+    config, devices = setting.config, setting.devices
+    decode = functools.partial(
+        decoder,
+        num_filters=config.num_filters,
+        kernel_size=config.kernel_size,
+        batch_norm_decay=batch_norm_decay(),
+        reuse=reuse,
+        layer=LAYERS[devices.route],
+    )
+    with kernel_gradients_for(devices.rewrite_precision):
+        return in_precision(decode, latent_z, devices.cast_precision)
 
 
 def draw_codes(setting: Setting, images: tf.Tensor, number: int) -> tuple[tf.Tensor, Posterior]:
@@ -264,20 +286,28 @@ def _place_variables_on(places: Iterator[str], device: str) -> Callable[[tf.Oper
 
 def build_loss(setting: Setting, model: Model) -> tf.Tensor:
     """Build the mean of the towers' losses in the present phase, a scalar. The loss of a VAE includes the KL divergence."""
-    config = setting.config
-    with tf.device("/cpu:0"):
-        seed = tf.stack([tf.constant(config.seed, tf.int64), tf.cast(v1.train.get_global_step(), tf.int64)])
-    loss_function = get_loss(setting.phase.loss, perceptual={"num_blocks": config.perceptual_blocks, "seed": seed})
+    loss_function = _loss_function(setting)
     losses = []
     for number, tower in enumerate(model.towers):
         with tf.device(tower.reconstructions.device), v1.name_scope(f"loss_{number}"):
-            both = tower.inputs["image"], tower.reconstructions
-            if tower.posterior is None:
-                losses.append(loss_function(*both))
-            else:
-                losses.append(negative_elbo(*both, tower.posterior, config.kl_weight, loss_function))
+            losses.append(_tower_loss(setting.config, tower, loss_function))
         v1.add_to_collection(v1.GraphKeys.LOSSES, losses[-1])
     return tf.add_n(losses) / len(losses)
+
+
+def _loss_function(setting: Setting) -> LossFunction:
+    config = setting.config
+    with tf.device("/cpu:0"):
+        seed = tf.stack([tf.constant(config.seed, tf.int64), tf.cast(v1.train.get_global_step(), tf.int64)])
+    return get_loss(setting.phase.loss, perceptual={"num_blocks": config.perceptual_blocks, "seed": seed})
+
+
+def _tower_loss(config: TrainConfig, tower: Tower, loss_function: LossFunction) -> tf.Tensor:
+    images, reconstructions = tower.inputs["image"], tower.reconstructions
+    if tower.posterior is None:
+        return loss_function(images, reconstructions)
+    kl_weight = noise_variance(images, reconstructions) if config.learned_noise else config.kl_weight
+    return negative_elbo(images, reconstructions, tower.posterior, kl_weight, loss_function)
 
 
 def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps:
@@ -285,45 +315,81 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
 
     All updates depend on a check that the loss and the gradients are finite, so a step that fails the check changes nothing.
     """
-    config = setting.config
     with tf.device("/cpu:0"):
         global_step = v1.train.get_global_step()
         seconds = v1.get_variable(SECONDS_NAME, initializer=np.float64(0), trainable=False, use_resource=True)
         unreported = v1.get_variable(UNREPORTED_NAME, initializer=np.zeros(2), trainable=False, use_resource=True)
         rate_scale = v1.placeholder_with_default(np.float32(1), [], name="rate_scale")
-    weights = [variable for variable in model.network if variable.trainable]
-    decoder_optimizer, code_optimizer = build_optimizers(config, rate_scale)
+    optimizers = build_optimizers(setting.config, rate_scale)
     scaling = LossScaling() if setting.devices.precision == "float16" else None
-    variables = [*weights, *model.tables]
+    gradients = build_gradients(setting, model, loss, optimizers[0], scaling)
+    with tf.control_dependencies([assert_finite(loss, gradients, scaling.may_overflow() if scaling else None)]):
+        updates = build_updates(model, gradients, optimizers, scaling)
+        # A step without updates, because float16 overflowed, counts too: the batch of a step is a function of its number.
+        with tf.control_dependencies(updates), tf.device("/cpu:0"):
+            step_after = tf.identity(v1.assign_add(global_step, 1))
+    updates = [*updates, step_after.op]
+    with tf.control_dependencies(updates):
+        updates += update_averages(setting, model, global_step)
+    return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
+
+
+def build_gradients(
+    setting: Setting, model: Model, loss: tf.Tensor, optimizer: v1.train.Optimizer, scaling: LossScaling | None = None
+) -> list[Gradient]:
+    """Build the gradients of the loss with respect to the network's weights, followed by those with respect to the codes.
+
+    Args:
+        setting: everything that is known before.
+        model: the towers and the variables that they share.
+        loss: the mean of the towers' losses.
+        optimizer: of the network; it puts each gradient on the device of the operation to which it belongs.
+        scaling: of the loss, for float16.
+    """
+    variables = [*model.weights, *model.tables]
     if setting.devices.servers:
         gradients = gradients_on_servers(variables, (lambda mean: mean) if scaling is None else scaling.scaled)
     else:
         target = loss if scaling is None else scaling.scaled(loss)
-        found = decoder_optimizer.compute_gradients(target, variables, colocate_gradients_with_ops=True)
+        found = optimizer.compute_gradients(target, variables, colocate_gradients_with_ops=True)
         gradients = [gradient for gradient, _ in found]
-    if scaling is not None:
-        gradients = scaling.unscaled(gradients)
-    pairs = list(zip(gradients, variables, strict=True))
+    return gradients if scaling is None else scaling.unscaled(gradients)
+
+
+def build_updates(
+    model: Model,
+    gradients: Sequence[Gradient],
+    optimizers: tuple[v1.train.Optimizer, v1.train.Optimizer],
+    scaling: LossScaling | None = None,
+) -> list[tf.Operation]:
+    """Build the updates of one step: of the network's weights, of the batch's rows of the codes, and of the batch-norm averages.
+
+    Args:
+        model: the towers and the variables that they share.
+        gradients: from `build_gradients`.
+        optimizers: of the network and of the codes, from `build_optimizers`.
+        scaling: of the loss, for float16; a gradient that has overflowed then changes nothing.
+    """
+    network_optimizer, code_optimizer = optimizers
+    num_weights = len(model.weights)
 
     def update() -> list[tf.Operation]:
-        return [
-            decoder_optimizer.apply_gradients(pairs[: len(weights)]),
-            *([code_optimizer.apply_gradients(pairs[len(weights) :])] if model.tables else []),
-            # All towers share the moving averages. Only the first tower updates them, so that there is one update per step.
-            *map(_repeat_update, model.towers[0].batch_norm_updates),
-        ]
+        updates = [network_optimizer.apply_gradients(zip(gradients[:num_weights], model.weights, strict=True))]
+        if model.tables:
+            updates.append(code_optimizer.apply_gradients(zip(gradients[num_weights:], model.tables, strict=True)))
+        # All towers share the moving averages. Only the first tower updates them, so that there is one update per step.
+        return updates + [_repeat_update(each) for each in model.towers[0].batch_norm_updates]
 
-    with tf.control_dependencies([assert_finite(loss, gradients, scaling.may_overflow() if scaling else None)]):
-        updates = update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
-        # A step without updates, because float16 overflowed, counts too: the batch of a step is a function of its number.
-        with tf.control_dependencies(updates), tf.device("/cpu:0"):
-            step_after = tf.identity(v1.assign_add(global_step, 1))
-            updates.append(step_after.op)
-    if config.gpus > 1 and config.average_decay:
-        with tf.control_dependencies(updates):
-            average = weight_average(config, global_step)
-            updates += _apply_on_servers(average, model.network) if setting.devices.servers else [average.apply(model.network)]
-    return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
+    return update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
+
+
+def update_averages(setting: Setting, model: Model, global_step: tf.Variable) -> list[tf.Operation]:
+    """Build the updates of the averages of the network's weights; none with a single tower."""
+    config = setting.config
+    if config.gpus == 1 or not config.average_decay:
+        return []
+    average = weight_average(config, global_step)
+    return _apply_on_servers(average, model.network) if setting.devices.servers else [average.apply(model.network)]
 
 
 def gradients_on_servers(variables: Sequence[tf.Variable], scaled: Callable[[tf.Tensor], tf.Tensor]) -> list[Gradient]:
