@@ -35,7 +35,7 @@ def decoder(
 
     Args:
         latent_z: (batch, d) latent codes, projected.
-        num_filters: channels after each transposed convolution except the last; k widths give images of 4 * 2^k pixels a side.
+        num_filters: channels after each transposed convolution except the last; L widths give images of 4 * 2^L pixels a side.
         kernel_size: side of the kernels of stride 2, in pixels; the post uses 3.
         channels: number of channels of the images.
         batch_norm_decay: decay of the moving averages of batch normalization.
@@ -66,14 +66,11 @@ def decoder(
         slim.arg_scope([layer], stride=2, kernel_size=kernel_size),
     ):
         net = latent_z[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, d)
-        net = layer(
-            net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1"
-        )  # (batch, 4, 4, num_filters[0])
-        for block, width in enumerate(num_filters[1:], start=2):
-            net = layer(net, width, scope=f"deconv{block}")  # (batch, 2 * side, 2 * side, width)
-        return layer(
-            net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=f"deconv{len(num_filters) + 1}"
-        )  # (batch, size, size, channels)
+        net = layer(net, num_filters[0], kernel_size=FIRST_SIZE, stride=1, padding="VALID", scope="deconv1")  # (batch, 4, 4, width)
+        for number, width in enumerate(num_filters[1:], start=2):
+            net = layer(net, width, scope=f"deconv{number}")  # (batch, 2 * side, 2 * side, width)
+        last = f"deconv{len(num_filters) + 1}"
+        return layer(net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=last)  # (batch, size, size, channels)
 
 
 def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):

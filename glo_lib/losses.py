@@ -1,9 +1,10 @@
 """Reconstruction losses: mean squared error, pairwise squared error, Laplacian pyramid, features of a trained network.
 
-The text of the post says mean squared error (`get_glo_loss`), its training loop uses the pairwise squared error
-(`get_pairwise_loss`), and the paper uses a Laplacian pyramid (`laplacian_pyramid_loss`). Later work compares features of a trained network
-(`perceptual_loss`). All of them take images and reconstructions of shape (batch, height, width, channels) in [-1, 1], and return a scalar;
-`get_loss` returns one of them or a weighted sum.
+The text of the post says mean squared error (`get_glo_loss`), and its training loop uses the pairwise squared error
+(`get_pairwise_loss`). As far as its readers report, the paper uses the squared error, alone or together with a Laplacian pyramid
+(`laplacian_pyramid_loss`). Later work compares features of a trained network (`perceptual_loss`). All of them take images
+and reconstructions of shape (batch, height, width, channels) in [-1, 1], and return a scalar; `get_loss` returns one of them or a weighted
+sum.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,10 +78,11 @@ def get_pairwise_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: flo
 
 
 def laplacian_pyramid_loss(images: tf.Tensor, reconstructions: tf.Tensor, weight: float = 1.0, levels: int | None = None) -> tf.Tensor:
-    """Compute the Laplacian pyramid loss Lap1, the loss of the paper (Bojanowski et al., 2018, section 2; after Ling and Okada, 2006).
+    """Compute the Laplacian pyramid loss Lap1 (after Ling and Okada, 2006), which the paper adds to the squared error.
 
     ``Lap1(x, x') = sum over levels j of 2^(2j) |L_j(x) - L_j(x')|_1``, where L_j is level j of the Laplacian pyramid and the last level
-    is a small blurred image, the remainder of the band-pass levels. Level j has 4^j times fewer entries than the image, so the weight
+    is a small blurred image, the remainder of the band-pass levels. As far as its readers report, this is the formula of the paper's
+    version of ICML 2018; the first version on arXiv has 2^(-2j). Level j has 4^j times fewer entries than the image, so the weight
     2^(2j) gives the *mean* error of each level the same weight. Here the sum is divided by the number of entries of the image. This makes
     it the sum of the mean absolute errors of the levels, which has the same minimum, and lets one learning rate suit images of all sizes.
 
