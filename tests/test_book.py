@@ -11,10 +11,13 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
-ORDER = (
-    *("index", "train", "vae", "inputs", "projection", "decoder", "losses", "training", "inference"),
-    *("notation", "glossary", "deviations", "claims", "speed", "robustness", "faq", "status", "api"),
-)
+PARTS = {
+    "Start": ["train"],
+    "GLO step by step": ["inputs", "projection", "decoder", "losses", "training", "inference"],
+    "Beside other models": ["vae"],
+    "Evidence": ["claims", "speed", "speed_routes", "robustness"],
+    "Reference": ["notation", "glossary", "deviations", "faq", "status", "api"],
+}
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
 CHAPTERS = [name for name in NOTEBOOKS if name != "train"]  # train.ipynb runs the training; it is not a chapter
 MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
@@ -134,11 +137,11 @@ def test_a_chapter_has_at_least_four_exercises_each_with_a_solution_in_code(name
             assert following["cell_type"] == "code" and HIDDEN in tags(following), source(cell)
 
 
-def test_the_table_of_contents_lists_every_page_in_the_right_order():
+def test_the_table_of_contents_lists_every_page_in_its_part():
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
-    listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
-    assert listed == [name for name in ORDER if name in listed]
-    assert set(listed) == {path.stem for path in [*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")] if not path.stem.startswith("out")}
+    assert {part["caption"]: [entry["file"] for entry in part["chapters"]] for part in toc["parts"]} == PARTS
+    pages = [path.stem for path in [*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")] if not path.stem.startswith("out")]
+    assert sorted([toc["root"], *(name for names in PARTS.values() for name in names)]) == sorted(pages)
 
 
 def test_bibliographies_are_listed_and_no_key_occurs_twice():

@@ -22,7 +22,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 TOC = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
-PAGES = [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+PAGES = [TOC["root"], *(entry["file"] for chapter in CHAPTERS for entry in (chapter, *chapter.get("sections", [])))]
 NOTEBOOKS = [name for name in PAGES if (ROOT / f"book/{name}.ipynb").exists()]
 WIDE, NARROW = 1280, 390  # pixels: a laptop, a phone
 TIMEOUT = 600_000.0  # milliseconds; long, because a slow machine is not a failure
