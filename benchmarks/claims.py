@@ -2,12 +2,17 @@
 
     python -m benchmarks.claims --out benchmarks/claims
     python -m benchmarks.claims --out claims data_dir=my_photographs image_size=64 num_epochs=50 --seeds 0 1 2 3
+    python -m benchmarks.claims --converged --out benchmarks/converged
 
 The settings are those of `glo_lib.config.TrainConfig`. The held-out images come from the data set's ``list_eval_partition.txt``, or are
 drawn at random if there is no such file. For each seed these models are trained: GLO, GLO with random initial codes, the VAE for the same
 number of steps, the VAE for the same time, and the VAE with a smaller beta. The benchmark writes OUT.json with all numbers, OUT.md with
 means and standard deviations, and OUT.svg, a figure of them. The tables have columns for the judges that are installed (``make judges``).
 Trained models stay in the cache, so an interrupted benchmark continues where it stopped.
+
+With ``--converged`` the opponents are as strong as they can be made: GLO, the VAE, and a VAE that learns the variance of its noise. Each is
+trained for as many epochs as its held-out images profit from: the epochs are doubled until the PSNR gains less than 0.1 dB. Each has priors
+that are fitted to its codes, and the VAEs have codes from their encoder and codes from a search.
 """
 
 import argparse
@@ -19,8 +24,9 @@ from pathlib import Path
 
 from glo_lib.config import TrainConfig, describe
 from glo_lib.evaluation import comparison, evaluate
-from glo_lib.evaluation.comparison import Row
+from glo_lib.evaluation.comparison import Contender, ImageSets, Row
 from glo_lib.evaluation.judges import installed_judges, missing_judges
+from glo_lib.evaluation.metrics import psnr
 from glo_lib.figures.claims import save_svg, show_claims
 from glo_lib.training import find_split, train
 
@@ -29,6 +35,10 @@ DEFAULTS = {
     "num_epochs": "20", "max_seconds": "0", "precision": "float32",
 }  # fmt: skip
 SMALL_BETA = 0.1
+LEAST_GAIN = 0.1  # dB of the held-out images from twice the epochs, below which a model counts as converged
+MOST_EPOCHS = 1280
+SEARCH_STEPS = 100
+FAIR_PRIORS = ("unit Gaussian", "full Gaussian", "Gaussian mixture")
 
 
 def rows_of_seed(config: TrainConfig) -> list[Row]:
@@ -51,6 +61,48 @@ def rows_of_seed(config: TrainConfig) -> list[Row]:
         rows += comparison.measure(comparison.vae_contender(train(settings).run_dir, sets, name, config.seed), sets)
     rows += comparison.measure(comparison.pca_contender(sets, config.num_dims, config.seed), sets)
     return [*rows, comparison.measure_data(sets)]
+
+
+def converged_rows_of_seed(config: TrainConfig) -> list[Row]:
+    """Train GLO and two VAEs until they stop improving, and measure them with fitted priors and, for the VAEs, also with searched codes."""
+    sets = comparison.image_sets(config, find_split(config), config.seed, installed_judges(config.tight_crop))
+    vae = dataclasses.replace(config, model="vae")
+    models = {"GLO": config, "VAE": vae, "VAE, learned noise": dataclasses.replace(vae, learned_noise=True)}
+    rows = []
+    for name, settings in models.items():
+        epochs, found = train_until_converged(name, settings, sets)
+        rows += [{**row, "epochs": epochs} for contender in found for row in comparison.measure(contender, sets)]
+    rows += comparison.measure(comparison.pca_contender(sets, config.num_dims, config.seed), sets)
+    return [*rows, comparison.measure_data(sets)]
+
+
+def train_until_converged(name: str, config: TrainConfig, sets: ImageSets) -> tuple[int, list[Contender]]:
+    """Double the epochs until the held-out images gain less than `LEAST_GAIN` dB.
+
+    Each length is a run of its own, because the learning rates fall to zero at its end.
+
+    Returns:
+        The epochs of the best run, and its contenders.
+    """
+    best, epochs, found = -math.inf, config.num_epochs, []
+    while True:
+        longer = contenders_of(name, dataclasses.replace(config, num_epochs=epochs), sets)
+        decibels = max(float(psnr(sets.held_out, contender.of_held_out).mean()) for contender in longer)
+        print(f"{name}, {epochs} epochs: {decibels:.2f} dB on held-out images", file=sys.stderr)
+        if decibels > best:
+            found, length = longer, epochs
+        if decibels < best + LEAST_GAIN or 2 * epochs > MOST_EPOCHS:
+            return length, found
+        best, epochs = decibels, 2 * epochs
+
+
+def contenders_of(name: str, config: TrainConfig, sets: ImageSets) -> list[Contender]:
+    """Train a model; of a VAE there are two contenders, one with codes from its encoder and one with codes from a search."""
+    run_dir = train(config).run_dir
+    if config.model == "glo":
+        return [comparison.glo_contender(run_dir, sets, name, config.seed, SEARCH_STEPS, FAIR_PRIORS)]
+    searched = comparison.vae_contender(run_dir, sets, f"{name}, searched codes", config.seed, ["full Gaussian"], SEARCH_STEPS)
+    return [comparison.vae_contender(run_dir, sets, name, config.seed, FAIR_PRIORS), searched]
 
 
 def write(out: Path, config: TrainConfig, seeds: list[int], runs: list[list[Row]], arguments: list[str]) -> None:
@@ -99,6 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("settings", nargs="*", help="name=value, settings of TrainConfig")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("claims"))
+    parser.add_argument("--converged", action="store_true", help="models at their strongest, trained until they stop improving")
     arguments = sys.argv[1:] if arguments is None else arguments
     given = parser.parse_intermixed_args(arguments)
     if len(given.seeds) < 2 or not all("=" in setting for setting in given.settings):
@@ -106,7 +159,8 @@ def main(arguments: list[str] | None = None) -> None:
     parameters = {**DEFAULTS, **dict(setting.split("=", 1) for setting in given.settings)}
     print(*missing_judges(), sep="\n", file=sys.stderr)
     configs = [TrainConfig.from_parameters({**parameters, "seed": seed}) for seed in given.seeds]
-    write(given.out, configs[0], given.seeds, [rows_of_seed(config) for config in configs], arguments)
+    rows = converged_rows_of_seed if given.converged else rows_of_seed
+    write(given.out, configs[0], given.seeds, [rows(config) for config in configs], arguments)
     print(given.out.with_suffix(".md").read_text())
 
 

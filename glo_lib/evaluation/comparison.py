@@ -173,11 +173,37 @@ def glo_contender(
     return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
 
 
-def vae_contender(run_dir: Path, sets: ImageSets, name: str = "VAE", seed: int = 0) -> Contender:
-    """Decode the images of a trained VAE: from the means of its encoder, and from samples of its prior N(0, I)."""
-    model, codes = inference.load(run_dir), inference.load_encoder(run_dir).encode(sets.held_out).mean
-    samples = {"unit Gaussian": _decode_samples(model, "unit Gaussian", len(sets.rows), seed)}
-    return Contender(name, model.decode(model.codes[sets.rows]), model.decode(codes), samples)
+def vae_contender(
+    run_dir: Path,
+    sets: ImageSets,
+    name: str = "VAE",
+    seed: int = 0,
+    priors: Sequence[str] = ("unit Gaussian",),
+    search_steps: int = 0,
+) -> Contender:
+    """Decode the images of a trained VAE: from the means of its encoder, and from samples of its prior N(0, I).
+
+    With the two last arguments it gets the freedom that GLO has: priors that are fitted afterwards, and codes that are optimised.
+
+    Args:
+        run_dir: folder of the run.
+        sets: the images.
+        name: name of the model in the table.
+        seed: seed of the samples.
+        priors: keys of `glo_lib.inference.PRIORS`. The unit Gaussian is the VAE's own; the others are fitted to the encoder's means.
+        search_steps: steps of the search for codes of training and held-out images; 0: the encoder's means.
+    """
+    model, encoder = inference.load(run_dir), inference.load_encoder(run_dir)
+    regression = inference.fit_code_regression(sets.training, model) if search_steps else None
+
+    def codes_of(images: np.ndarray) -> np.ndarray:
+        if regression is None:
+            return encoder.encode(images).mean
+        return inference.encode(model, images, regression, restarts=1, steps=search_steps).codes
+
+    reconstructions = (model.decode(codes_of(images)) for images in (sets.reference, sets.held_out))
+    samples = {prior: _decode_samples(model, prior, len(sets.rows), seed) for prior in priors}
+    return Contender(name, *reconstructions, samples)
 
 
 def _decode_samples(model: inference.TrainedModel, prior: str, count: int, seed: int) -> np.ndarray:

@@ -165,6 +165,43 @@ def test_the_benchmark_trains_and_measures_every_contender(runs, monkeypatch):
     assert [(config.max_seconds, config.kl_weight) for config in trained[2:]] == [(0, 1), (7, 1), (0, 0.1)]
 
 
+def test_of_a_vae_there_is_a_contender_with_fitted_priors_and_one_with_searched_codes(runs, monkeypatch):
+    sets, glo, vae = runs
+    monkeypatch.setattr(claims, "train", lambda config: types.SimpleNamespace(run_dir=glo if config.model == "glo" else vae))
+    monkeypatch.setattr(claims, "SEARCH_STEPS", 30)
+    alone = claims.contenders_of("GLO", CONFIG, sets)
+    plain, searched = claims.contenders_of("VAE", dataclasses.replace(CONFIG, model="vae"), sets)
+    assert [list(contender.samples) for contender in (*alone, plain, searched)] == 2 * [list(claims.FAIR_PRIORS)] + [["full Gaussian"]]
+    assert psnr(sets.held_out, searched.of_held_out).mean() > psnr(sets.held_out, plain.of_held_out).mean()
+    assert not np.array_equal(plain.samples["full Gaussian"], plain.samples["unit Gaussian"])
+
+
+@pytest.mark.parametrize(
+    ("gains", "trained", "best"),
+    [([20, 21, 21.05], [2, 4, 8], 8), ([20, 21, 20.5], [2, 4, 8], 4), ([20, 21, 22], [2, 4], 4)],
+    ids=["hardly better", "worse", "as long as allowed"],
+)
+def test_a_model_is_trained_for_longer_until_its_held_out_images_gain_no_more(monkeypatch, gains, trained, best, capsys):
+    lengths, decibels = [], iter(gains)
+    monkeypatch.setattr(claims, "MOST_EPOCHS", 4 if best == trained[-1] == 4 else 1000)
+    monkeypatch.setattr(claims, "contenders_of", lambda name, config, sets: lengths.append(config.num_epochs) or [sets])
+    monkeypatch.setattr(claims, "psnr", lambda images, decoded: np.array([next(decibels)]))
+    sets = types.SimpleNamespace(held_out=None, of_held_out=None)
+    assert claims.train_until_converged("GLO", dataclasses.replace(CONFIG, num_epochs=2), sets) == (best, [sets])
+    assert lengths == trained and f"GLO, 4 epochs: {gains[1]:.2f} dB" in capsys.readouterr().err
+
+
+def test_the_converged_models_are_measured_beside_principal_components(runs, monkeypatch):
+    sets, seen = runs[0], []
+    monkeypatch.setattr(claims, "installed_judges", lambda tight_crop: ())
+    monkeypatch.setattr(comparison, "image_sets", lambda *_: sets)
+    monkeypatch.setattr(claims, "train_until_converged", lambda name, config, sets: seen.append(config) or (7, [name]))
+    monkeypatch.setattr(comparison, "measure", lambda contender, _: [{"model": getattr(contender, "name", contender)}])
+    rows = claims.converged_rows_of_seed(CONFIG)
+    assert [row["model"] for row in rows] == ["GLO", "VAE", "VAE, learned noise", "PCA", "held-out images"] and rows[0]["epochs"] == 7
+    assert [(config.model, config.learned_noise) for config in seen] == [("glo", False), ("vae", False), ("vae", True)]
+
+
 def test_the_benchmark_writes_its_table_for_two_seeds(small_images, tmp_path, monkeypatch, capsys):
     values = {0: 1.0, 7: 3.0}
     monkeypatch.setattr(claims, "rows_of_seed", lambda config: [row_of(values[config.seed]), row_of(float("nan"), model="held-out images")])
