@@ -27,10 +27,14 @@ __all__ = [
     "inputs_dataset",
     "list_images",
     "order_of_images",
+    "permute",
+    "positions_of_steps",
     "preprocess_inputs",
 ]
 
+v1 = tf.compat.v1
 Inputs = dict[str, tf.Tensor]
+DECODERS = {"jpg": tf.io.decode_jpeg, "jpeg": tf.io.decode_jpeg, "png": tf.io.decode_png}
 STEPS_PER_BLOCK = 64  # the order is computed for a block of steps, which takes hardly longer than for one step
 RESIDENT_BYTES = 2**28  # images of up to this size are held in memory (21,845 images of 64 pixels a side); more images stay in their file
 MAX_STEP = 2**48  # larger than any step of a run, and its product with the batch size fits into 64 bits
@@ -54,8 +58,9 @@ def preprocess_inputs(inputs: Inputs, tight_crop: bool = False, size: int = 128)
     """
     image = inputs["image"]
     top, left, side = central_square(tf.shape(image), tight_crop)
-    image = tf.image.convert_image_dtype(image[top : top + side, left : left + side], tf.float32)  # (side, side, channels)
-    return {**inputs, "image": resize(image, size) * 2 - 1}
+    square = image[top : top + side, left : left + side]  # (side, side, channels)
+    square = tf.image.convert_image_dtype(square, tf.float32)  # in [0, 1]
+    return {**inputs, "image": resize(square, size) * 2 - 1}
 
 
 def get_inputs_queue(
@@ -98,23 +103,24 @@ def get_inputs_queue(
         ...     get_inputs_queue(["a.jpg", "b.jpg"], batch_size=4)["image"].shape
         TensorShape([4, 128, 128, 3])
     """
-    decoders = {"jpg": tf.io.decode_jpeg, "jpeg": tf.io.decode_jpeg, "png": tf.io.decode_png}
+    _check_queue(filenames, extension, batch_size, capacity, min_after_dequeue)
+    preprocess = preprocess_inputs or _default_preprocess_inputs
+    with v1.name_scope("inputs_queue"):
+        pairs = [tf.constant([os.fsencode(filename) for filename in filenames]), tf.range(len(filenames))]
+        filename, index = v1.train.slice_input_producer(pairs, shuffle=False, capacity=capacity)
+        decode = DECODERS[extension.lower()]
+        image = decode(tf.io.read_file(filename), channels=channels)  # (height, width, channels)
+        inputs = preprocess({"image": image, "index": index})
+        return v1.train.shuffle_batch(inputs, batch_size, capacity, min_after_dequeue, num_threads)
+
+
+def _check_queue(filenames: Sequence[str], extension: str, batch_size: int, capacity: int, min_after_dequeue: int) -> None:
     if not len(filenames):
         raise ValueError("filenames is empty; give at least one image file")
-    if extension.lower() not in decoders:
-        raise ValueError(f"extension is {extension!r}; allowed are {', '.join(map(repr, decoders))}")
+    if extension.lower() not in DECODERS:
+        raise ValueError(f"extension is {extension!r}; allowed are {', '.join(map(repr, DECODERS))}")
     if min_after_dequeue + batch_size > capacity:
         raise ValueError(f"capacity is {capacity}; min_after_dequeue + batch_size = {min_after_dequeue + batch_size} must fit into it")
-    preprocess = preprocess_inputs or _default_preprocess_inputs
-    with tf.compat.v1.name_scope("inputs_queue"):
-        filename, index = tf.compat.v1.train.slice_input_producer(
-            [tf.constant([os.fsencode(filename) for filename in filenames]), tf.range(len(filenames))], shuffle=False, capacity=capacity
-        )
-        image = decoders[extension.lower()](tf.io.read_file(filename), channels=channels)  # (height, width, channels)
-        inputs = preprocess({"image": image, "index": index})
-        return tf.compat.v1.train.shuffle_batch(
-            inputs, batch_size, capacity=capacity, min_after_dequeue=min_after_dequeue, num_threads=num_threads
-        )
 
 
 _default_preprocess_inputs = preprocess_inputs  # because the argument of `get_inputs_queue` has the same name
@@ -139,16 +145,28 @@ def order_of_images(positions: tf.Tensor, num_images: int, seed: int) -> tf.Tens
         ``order_of_images(tf.range(num_images, dtype=tf.int64), num_images, seed=0)`` is the order of the first epoch.
     """
     keys = _epoch_keys(positions // num_images, seed)
-    # If N - 1 is a power of two (for instance 2^16), TensorFlow's cipher never returns one of the numbers. In this case we permute N + 1
-    # numbers, and the index that is mapped to N takes the number to which N is mapped.
-    last = num_images if num_images & (num_images - 1) and not (num_images - 1) & (num_images - 2) else num_images - 1
-    index = _permute(positions % num_images, keys, last)
-    return index if last == num_images - 1 else tf.where(tf.equal(index, last), _permute(index, keys, last), index)
+    last = _last_number(num_images)
+    index = permute(positions % num_images, keys, last)
+    if last == num_images - 1:
+        return index
+    return tf.where(tf.equal(index, last), permute(index, keys, last), index)
 
 
-def _permute(index: tf.Tensor, keys: tf.Tensor, last: int) -> tf.Tensor:
-    # The public tf.random.experimental.index_shuffle is the same operation with one key; here each position has the key of its epoch.
+def permute(index: tf.Tensor, keys: tf.Tensor, last: int) -> tf.Tensor:
+    """Permute numbers (n,) int64 from 0 to last by TensorFlow's cipher, each with a key (n, 3) int64 of its own.
+
+    The public function ``tf.random.experimental.index_shuffle`` is the same operation with one key for all numbers.
+    """
     return tf.raw_ops.RandomIndexShuffle(index=index, seed=keys, max_index=tf.constant(last, tf.int64), rounds=4)
+
+
+def _last_number(num_images: int) -> int:
+    """Return the largest number that is permuted: N - 1, or N if N - 1 is a power of two, for instance 2^16.
+
+    In the second case TensorFlow's cipher would never return one of the numbers below N. We then permute N + 1 numbers, and the index
+    that is mapped to N takes the number to which N is mapped.
+    """
+    return num_images if num_images & (num_images - 1) and not (num_images - 1) & (num_images - 2) else num_images - 1
 
 
 def _epoch_keys(epochs: tf.Tensor, seed: int) -> tf.Tensor:
@@ -160,12 +178,67 @@ def _epoch_keys(epochs: tf.Tensor, seed: int) -> tf.Tensor:
 
 
 def inputs_dataset(
-    decoded: DecodedImages, batch_size: int, seed: int = 0, start_step: int = 0, shard: int = 0, num_shards: int = 1, num_parts: int = 1
+    decoded: DecodedImages,
+    batch_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+    shard: int = 0,
+    num_shards: int = 1,
+    num_parts: int = 1,
 ) -> tf.data.Dataset:
     """Return the stream of batches as a ``tf.data.Dataset`` of ``{"image": uint8, "index": int64}``; see `get_inputs_dataset`.
 
     With ``num_parts`` above 1, an element is a tuple of that many equal parts of the batch.
     """
+    _check_batches(decoded, batch_size, shard, num_shards)
+    read_rows = _row_reader(decoded)
+
+    def indices_of_steps(first_step: tf.Tensor) -> tf.Tensor:
+        positions = positions_of_steps(first_step, STEPS_PER_BLOCK, batch_size, shard, num_shards)
+        indices = order_of_images(tf.reshape(positions, [-1]), decoded.num_images, seed)
+        return tf.reshape(indices, positions.shape)
+
+    def batch(index: tf.Tensor) -> Inputs | tuple[Inputs, ...]:
+        images = read_rows(index)  # (batch_size, image_size, image_size, 3)
+        images.set_shape([batch_size, *decoded.shape[1:]])
+        return _in_parts({"image": images, "index": index}, num_parts)
+
+    steps = tf.data.Dataset.range(start_step, MAX_STEP, STEPS_PER_BLOCK)
+    indices = steps.map(indices_of_steps, num_parallel_calls=1, deterministic=True).unbatch()
+    return without_autotuning(indices.map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
+
+
+def positions_of_steps(
+    first_step: tf.Tensor,
+    num_steps: int,
+    batch_size: int,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> tf.Tensor:
+    """Return the positions in the stream of images that one tower reads at consecutive steps.
+
+    The stream is cut into batches, and each step takes one batch for every tower, in the order of their numbers.
+
+    Args:
+        first_step: scalar int64, the first of the steps.
+        num_steps: number of steps.
+        batch_size: images per batch, for each tower.
+        shard: number of the tower, from 0.
+        num_shards: number of towers.
+
+    Returns:
+        (num_steps, batch_size) int64.
+
+    Example:
+        >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        ...     session.run(positions_of_steps(tf.constant(10, tf.int64), 2, batch_size=3, shard=1, num_shards=2)).tolist()
+        [[63, 64, 65], [69, 70, 71]]
+    """
+    batches = (first_step + tf.range(num_steps, dtype=tf.int64)) * num_shards + shard  # (num_steps,)
+    return batches[:, tf.newaxis] * batch_size + tf.range(batch_size, dtype=tf.int64)
+
+
+def _check_batches(decoded: DecodedImages, batch_size: int, shard: int, num_shards: int) -> None:
     if not 1 <= batch_size * num_shards <= decoded.num_images:
         raise ValueError(
             f"batch_size is {batch_size} for each of {num_shards} tower(s); with {decoded.num_images} images "
@@ -174,23 +247,12 @@ def inputs_dataset(
     if not 0 <= shard < num_shards:
         raise ValueError(f"shard is {shard}; with {num_shards} shard(s) it can be 0 to {num_shards - 1}")
 
-    read_rows = _row_reader(decoded)
 
-    def indices_of_steps(first: tf.Tensor) -> tf.Tensor:
-        rows = (first + tf.range(STEPS_PER_BLOCK, dtype=tf.int64)) * num_shards + shard
-        positions = rows[:, tf.newaxis] * batch_size + tf.range(batch_size, dtype=tf.int64)  # (STEPS_PER_BLOCK, batch_size)
-        return tf.reshape(order_of_images(tf.reshape(positions, [-1]), decoded.num_images, seed), [STEPS_PER_BLOCK, batch_size])
-
-    def batch(index: tf.Tensor) -> Inputs | tuple[Inputs, ...]:
-        images = read_rows(index)  # (batch_size, image_size, image_size, 3)
-        images.set_shape([batch_size, *decoded.shape[1:]])
-        if num_parts == 1:
-            return {"image": images, "index": index}
-        parts = zip(tf.split(images, num_parts), tf.split(index, num_parts), strict=True)
-        return tuple({"image": image, "index": index} for image, index in parts)
-
-    blocks = tf.data.Dataset.range(start_step, MAX_STEP, STEPS_PER_BLOCK).map(indices_of_steps, num_parallel_calls=1, deterministic=True)
-    return without_autotuning(blocks.unbatch().map(batch, num_parallel_calls=1, deterministic=True).prefetch(2))
+def _in_parts(inputs: Inputs, num_parts: int) -> Inputs | tuple[Inputs, ...]:
+    if num_parts == 1:
+        return inputs
+    parts = zip(tf.split(inputs["image"], num_parts), tf.split(inputs["index"], num_parts), strict=True)
+    return tuple({"image": image, "index": index} for image, index in parts)
 
 
 def _row_reader(decoded: DecodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -204,7 +266,12 @@ def _row_reader(decoded: DecodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def get_inputs_dataset(
-    decoded: DecodedImages, batch_size: int = 16, seed: int = 0, start_step: int = 0, shard: int = 0, num_shards: int = 1
+    decoded: DecodedImages,
+    batch_size: int = 16,
+    seed: int = 0,
+    start_step: int = 0,
+    shard: int = 0,
+    num_shards: int = 1,
 ) -> Inputs:
     """Return batches of images and their indices from ``tf.data``: the same dictionary as `get_inputs_queue`. Training uses this function.
 
@@ -229,11 +296,11 @@ def get_inputs_dataset(
     Example:
         ``get_inputs_dataset(decode_images(filenames, image_size=64), batch_size=32, start_step=1000)["index"]``
     """
-    # The stream runs on the host, whatever the caller's device. Bytes are sent to the device and converted to floats there, because floats
-    # would be four times as much data to send.
+    # The stream runs on the host, whatever the caller's device. Bytes are sent to the device and converted to floats there,
+    # because floats would be four times as much data to send.
     with tf.device(None), tf.device("/cpu:0"):
         dataset = inputs_dataset(decoded, batch_size, seed, start_step, shard, num_shards)
-        inputs = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+        inputs = v1.data.make_one_shot_iterator(dataset).get_next()
     return to_tower(inputs)
 
 
@@ -258,7 +325,7 @@ def get_inputs_of_towers(decoded: DecodedImages, batch_size: int, num_towers: in
     """
     with tf.device(None), tf.device("/cpu:0"):
         dataset = inputs_dataset(decoded, batch_size * num_towers, seed, start_step, num_parts=num_towers)
-        parts = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+        parts = v1.data.make_one_shot_iterator(dataset).get_next()
     return list(parts) if num_towers > 1 else [parts]
 
 

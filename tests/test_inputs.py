@@ -21,6 +21,7 @@ from glo_lib.inputs import (
     get_inputs_dataset,
     get_inputs_queue,
     order_of_images,
+    positions_of_steps,
     preprocess_inputs,
 )
 from tests.make_files import indices_in, write_numbered_image
@@ -183,6 +184,15 @@ def stream(decoded: DecodedImages, num_steps: int, **options) -> np.ndarray:
             np.testing.assert_allclose(image, expected, atol=1e-6)
             indices.append(index)
     return np.array(indices)
+
+
+@pytest.mark.parametrize(
+    ("shard", "num_shards", "expected"),
+    [(0, 1, [[6, 7], [8, 9], [10, 11]]), (0, 2, [[12, 13], [16, 17], [20, 21]]), (1, 2, [[14, 15], [18, 19], [22, 23]])],
+)
+def test_the_towers_of_a_step_read_consecutive_batches_of_the_stream(shard, num_shards, expected):
+    with new_session() as session:
+        assert session.run(positions_of_steps(tf.constant(3, tf.int64), 3, 2, shard, num_shards)).tolist() == expected
 
 
 @pytest.mark.parametrize("start_step", [0, 1, STEPS_PER_BLOCK - 1, STEPS_PER_BLOCK + 5])

@@ -6,17 +6,23 @@ from contextlib import contextmanager
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from glo_lib.figures.style import BLUE, COLOURS, RED, new_figure, tidy
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
+from glo_lib.images.pixels import to_bytes
 from glo_lib.inputs import Inputs
 
 v1 = tf.compat.v1
 
 
 def two_queues(
-    filenames: Sequence[str], preprocess: Callable[[Inputs], Inputs], batch_size: int = 16, num_threads: int = 1, capacity: int = 128
+    filenames: Sequence[str],
+    preprocess: Callable[[Inputs], Inputs],
+    batch_size: int = 16,
+    num_threads: int = 1,
+    capacity: int = 128,
 ) -> Inputs:
     """Read as in the post, with indices in one queue and file names in another. Do not use this reader.
 
@@ -39,7 +45,7 @@ def two_queues(
         ...     two_queues(["a.jpg"], lambda inputs: {**inputs, "image": tf.zeros([8, 8, 3])})["image"].shape
         TensorShape([16, 8, 8, 3])
     """
-    inputs = preprocess({"image": _next_image(filenames), "index": _next_index(filenames)})
+    inputs = preprocess({"image": next_image(filenames), "index": next_index(filenames)})
     return v1.train.batch(inputs, batch_size, num_threads=num_threads, capacity=capacity)
 
 
@@ -51,18 +57,20 @@ def overtaking_queues(
     A small file is decoded sooner and overtakes a large one. From then on the images are in another order than their indices. The arguments
     and the result are those of `two_queues`.
     """
-    image = preprocess({"image": _next_image(filenames)})["image"]
+    image = preprocess({"image": next_image(filenames)})["image"]
     return {
         "image": v1.train.batch([image], batch_size, num_threads=num_threads, capacity=capacity),
-        "index": v1.train.batch([_next_index(filenames)], batch_size, capacity=capacity),
+        "index": v1.train.batch([next_index(filenames)], batch_size, capacity=capacity),
     }
 
 
-def _next_index(filenames: Sequence[str]) -> tf.Tensor:
+def next_index(filenames: Sequence[str]) -> tf.Tensor:
+    """Return the next index, a scalar int32, from a queue of its own."""
     return v1.train.range_input_producer(len(filenames), shuffle=False).dequeue()
 
 
-def _next_image(filenames: Sequence[str]) -> tf.Tensor:
+def next_image(filenames: Sequence[str]) -> tf.Tensor:
+    """Return the image (height, width, 3) uint8 of the next file, from a queue of file names."""
     _, contents = v1.WholeFileReader().read(v1.train.string_input_producer(filenames, shuffle=False))
     return tf.io.decode_jpeg(contents, channels=3)  # (height, width, 3)
 
@@ -106,6 +114,21 @@ def show_windows(image: np.ndarray, windows: Mapping[str, int]) -> Figure:
     return figure
 
 
+def show_shrunk(rows: Sequence[Mapping[str, np.ndarray]]) -> Figure:
+    """Show images of different sizes at the same size, one row for each mapping, so that single pixels of small images can be seen.
+
+    Args:
+        rows: name -> (height, width, 3) image, uint8 or float in [-1, 1]; as many in each row.
+    """
+    figure, axes = new_figure((7.5, 2.7 * len(rows)), len(rows), len(rows[0]), squeeze=False)
+    for row, images in zip(axes, rows, strict=True):
+        for axis, (name, image) in zip(row, images.items(), strict=True):
+            axis.imshow(to_bytes(image), interpolation="nearest")
+            axis.set_title(name, fontsize=9)
+            axis.set_axis_off()
+    return figure
+
+
 def show_streams(streams: Mapping[str, np.ndarray], num_images: int) -> Figure:
     """Show the order of images in streams: a point for each image, and dashed lines between the epochs.
 
@@ -140,12 +163,13 @@ def show_drift(displacements: Mapping[str, np.ndarray]) -> Figure:
         axis.set_ylabel("off by (images)", fontsize=8)
         reach = max(1, np.abs(displacement).max()) * 1.2
         axis.set_ylim(-reach, reach)
+        axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.set_xlabel("position in the stream (images)")
     return figure
 
 
 def show_rates(rates: Mapping[str, float]) -> Figure:
-    """Show images per second as labelled bars on a logarithmic scale.
+    """Show images per second as labelled bars.
 
     Args:
         rates: name -> images per second.
@@ -153,7 +177,8 @@ def show_rates(rates: Mapping[str, float]) -> Figure:
     figure, axis = new_figure((6.5, 0.5 * len(rates) + 0.9))
     bars = axis.barh(list(rates), list(rates.values()), color=BLUE)
     axis.bar_label(bars, labels=[f" {rate:,.0f}" for rate in rates.values()], fontsize=8)
-    axis.set(xlabel="images per second (logarithmic)", xscale="log", xlim=(min(rates.values()) / 3, max(rates.values()) * 4))
+    axis.set(xlabel="images per second", xlim=(0, 1.15 * max(rates.values())))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.invert_yaxis()
     tidy(axis)
     return figure

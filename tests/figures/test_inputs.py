@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glo_lib.figures.inputs import overtaking_queues, running, show_drift, show_rates, show_streams, show_windows, two_queues
+from glo_lib.figures.inputs import overtaking_queues, running, show_drift, show_rates, show_shrunk, show_streams, show_windows, two_queues
 from glo_lib.inputs import get_inputs_queue, preprocess_inputs
 
 
@@ -46,6 +46,18 @@ def test_windows_are_named_central_squares():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["whole", "face"]
 
 
+def test_shrunk_images_are_shown_pixel_by_pixel_at_the_same_size():
+    small = np.linspace(-1, 1, 4 * 4 * 3).reshape(4, 4, 3)
+    figure = show_shrunk([{"original": np.full((9, 9, 3), 7, np.uint8), "averaged": small}] * 2)
+    assert [axis.get_title() for axis in figure.axes] == ["original", "averaged"] * 2
+    figure.canvas.draw()
+    boxes = {tuple(axis.get_position().size.round(3)) for axis in figure.axes}
+    pictures = [axis.images[0] for axis in figure.axes[:2]]
+    assert len(boxes) == 1 and all(picture.get_interpolation() == "nearest" for picture in pictures)
+    assert (pictures[0].get_array() == 7).all()
+    np.testing.assert_allclose(pictures[1].get_array(), (small + 1) * 127.5, atol=1)
+
+
 def test_streams_show_each_index_at_its_position_and_a_line_between_epochs():
     figure = show_streams({"one": np.array([2, 0, 1, 1, 2, 0, 2]), "two": np.array([0, 1])}, num_images=3)
     points = figure.axes[0].collections[0].get_offsets()
@@ -66,4 +78,4 @@ def test_rates_are_labelled_bars_from_top_to_bottom():
     (axis,) = show_rates({"slow": 120.4, "fast": 12000.0}).axes
     assert [bar.get_width() for bar in axis.patches] == [120.4, 12000.0]
     assert [text.get_text().strip() for text in axis.texts] == ["120", "12,000"]
-    assert axis.yaxis_inverted() and axis.get_xscale() == "log"
+    assert axis.yaxis_inverted() and axis.get_xlim()[0] == 0
