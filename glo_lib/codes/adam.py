@@ -57,15 +57,14 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
 
     def _resource_apply_sparse(self, grad, handle, indices):
         # If a row is in the batch more than once, the base class has already summed its gradients.
-        var, m, v, visits = handle, *(self.get_slot(handle, name) for name in ("m", "v", "visits"))
+        m, v, visits = (self.get_slot(handle, name) for name in ("m", "v", "visits"))
         t = tf.gather(visits, indices) + 1  # (rows, 1)
         m_t = self._beta1 * tf.gather(m, indices) + (1 - self._beta1) * grad
         v_t = self._beta2 * tf.gather(v, indices) + (1 - self._beta2) * tf.square(grad)
         rate = self._learning_rate * tf.sqrt(1 - self._beta2**t) / (1 - self._beta1**t)
-        rows = self._project(tf.gather(var, indices) - rate * m_t / (tf.sqrt(v_t) + self._epsilon))
-        return tf.group(
-            *(tf.compat.v1.scatter_update(table, indices, value) for table, value in ((var, rows), (m, m_t), (v, v_t), (visits, t)))
-        )
+        rows = self._project(tf.gather(handle, indices) - rate * m_t / (tf.sqrt(v_t) + self._epsilon))
+        new_values = ((handle, rows), (m, m_t), (v, v_t), (visits, t))
+        return tf.group(*(tf.compat.v1.scatter_update(table, indices, values) for table, values in new_values))
 
     def _resource_apply_dense(self, grad, handle):
         return self._resource_apply_sparse(grad, handle, tf.range(tf.shape(grad)[0]))

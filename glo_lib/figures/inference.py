@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glo_lib.figures.style import COLOURS, new_figure, tidy
+from glo_lib.figures.style import COLOURS, RED, new_figure, tidy
 from glo_lib.inference.encoding import Encoding
 
 
@@ -34,6 +34,34 @@ def show_steps(paths: Mapping[str, np.ndarray]) -> Figure:
         axis.plot(np.linspace(0, 1, len(steps)), steps, marker="o", markersize=3, label=name, color=colour)
     axis.set(xlabel="share of the way", ylabel="RMS change of pixels per step", ylim=(0, None))
     axis.legend(fontsize=8)
+    return figure
+
+
+def show_code_cloud(
+    places: np.ndarray, attributes: Mapping[str, np.ndarray], axes: tuple[str, str] = ("component 1", "component 2")
+) -> Figure:
+    """Show codes as points in the plane, once for each attribute, which gives the points their colour.
+
+    Args:
+        places: (n, 2), such as the coordinates of the codes along two principal components.
+        attributes: name -> (n,) numbers, or labels 1 and -1. The panel of labels has a legend, that of numbers a scale of colours.
+        axes: labels of the horizontal and the vertical axis.
+
+    Example:
+        >>> places = np.random.default_rng(0).standard_normal((5, 2))
+        >>> len(show_code_cloud(places, {"glasses": np.array([1, -1, -1, 1, 1])}).axes)
+        1
+    """
+    figure, panels = new_figure((3.4 * len(attributes), 3.4), 1, len(attributes), squeeze=False)
+    for axis, (name, values) in zip(panels[0], attributes.items(), strict=True):
+        if set(np.unique(values)) <= {-1, 1}:
+            for label, colour, marker, words in ((-1, "#b0b0b0", ".", "no"), (1, RED, "^", "yes")):
+                axis.scatter(*places[values == label].T, s=9 if label > 0 else 6, c=colour, marker=marker, label=words, linewidths=0)
+            axis.legend(frameon=False, fontsize=8, markerscale=2)
+        else:
+            figure.colorbar(axis.scatter(*places.T, s=6, c=values, cmap="viridis", linewidths=0), ax=axis)
+        axis.set(title=name, xlabel=axes[0], ylabel=axes[1], aspect="equal")
+        tidy(axis)
     return figure
 
 

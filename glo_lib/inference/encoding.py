@@ -174,67 +174,132 @@ def encode(
     chunk = max(1, min(len(images), CODES_PER_BATCH // restarts))
     parts = []
     with tf.Graph().as_default(), open_session() as session:
-        search = _Search(model, chunk * restarts, prior_weight, session)
+        search = build_search(model, chunk * restarts, prior_weight)
         for first in range(0, len(images), chunk):
             # Pad the last chunk with repeated images, because the graph has a fixed number of rows. The results for them are dropped.
             rows = np.resize(np.arange(first, min(first + chunk, len(images))), chunk)
-            parts.append(search.run(images[rows], mask[rows], starts[:, rows], steps, rate))
+            parts.append(_best_of_starts(session, search, model, images[rows], mask[rows], starts[:, rows], steps, rate))
     joined = (np.concatenate(values, axis=-1 if values[0].ndim == 3 else 0) for values in zip(*parts, strict=True))
     codes, errors, converged, best_start, losses = joined
     count = len(images)
     return Encoding(codes[:count], errors[:count], converged[:count], best_start[:count], losses[..., :count], names)
 
 
-class _Search:
-    """The graph of the optimisation, with the codes as a variable and the decoder as constants."""
+class SearchGraph(NamedTuple):
+    """The graph of a search for codes: the codes are a variable, and the weights of the decoder are constants.
 
-    def __init__(self, model: TrainedModel, num_codes: int, prior_weight: float, session: v1.Session):
-        self._session, self._model = session, model
-        shape = [num_codes, model.config.image_size, model.config.image_size]
-        self._images, self._mask = v1.placeholder(tf.float32, [*shape, 3]), v1.placeholder(tf.float32, [*shape, 1])
-        self._rate = v1.placeholder(tf.float32, [])
-        codes = v1.get_variable("latent_z", [num_codes, model.config.num_dims], use_resource=True)
-        self._codes_before = tf.identity(codes)  # read once, so that loss, gradient and returned codes belong together
-        # On the sphere, the gradient is taken through the projection, which keeps its tangential part. In the ball, it is taken with
-        # respect to the projected code, because a code on the surface would otherwise have no radial gradient and could never move
-        # inside. The step itself is projected in both cases.
-        entry = "codes" if model.config.projection == "sphere" else "projected"
-        decoded = tf.import_graph_def(model.frozen_graph(), {entry: self._codes_before}, ["images:0"], name="frozen")[0]
-        counted = 3 * tf.reduce_sum(self._mask, axis=(1, 2, 3))
-        self._errors = tf.reduce_sum(self._mask * tf.square(decoded - self._images), axis=(1, 2, 3)) / counted  # (num_codes,)
-        if prior_weight:
-            self._errors += prior_weight * _squared_deviation(model, self._codes_before)
-        self._gradient = tf.gradients(tf.reduce_sum(self._errors), self._codes_before)[0]
-        optimizer = RowwiseAdam(self._rate, project=get_projection(model.config.projection))
-        self._step = optimizer.apply_gradients([(self._gradient, codes)])
-        self._codes = codes
-        self._initialize = v1.global_variables_initializer()
+    Attributes:
+        images: placeholder for the images, (n, size, size, 3) in [-1, 1], one for each code.
+        mask: placeholder, (n, size, size, 1), 1 where a pixel counts.
+        rate: placeholder for the learning rate.
+        variable: (n, d) codes.
+        codes: (n, d) their values before the step.
+        errors: (n,) the error of each code before the step.
+        gradient: (n, d) of the errors with respect to the codes.
+        step: operation that takes one step of Adam and projects the codes.
+        start: operation that starts Adam anew.
+    """
 
-    def run(self, images: np.ndarray, mask: np.ndarray, starts: np.ndarray, steps: int, rate: float) -> tuple[np.ndarray, ...]:
-        """Return the best codes (n, d), errors (n,), convergence (n,), best starts (n,), and losses (steps + 1, starts, n)."""
-        num_starts, number, _ = starts.shape
-        feed = {self._images: np.concatenate([images] * num_starts), self._mask: np.concatenate([mask] * num_starts)[..., None]}
-        self._session.run(self._initialize)
-        self._codes.load(starts.reshape(num_starts * number, -1), self._session)
-        losses = np.empty((steps + 1, num_starts * number), np.float32)
-        best, lowest = starts.reshape(num_starts * number, -1).copy(), np.full(num_starts * number, np.inf)
-        for step in range(steps + 1):
-            feed[self._rate] = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
-            losses[step], codes, _ = self._session.run([self._errors, self._codes_before, self._step], feed)
-            better = losses[step] < lowest
-            best[better], lowest[better] = codes[better], losses[step][better]
-        lowest = lowest.reshape(num_starts, number)
-        winner = lowest.argmin(axis=0)
-        converged = self._has_converged(best, lowest.ravel(), feed).reshape(num_starts, number)
-        chosen = winner, np.arange(number)
-        return best.reshape(starts.shape)[chosen], lowest[chosen], converged[chosen], winner, losses.reshape(steps + 1, num_starts, number)
+    images: tf.Tensor
+    mask: tf.Tensor
+    rate: tf.Tensor
+    variable: tf.Variable
+    codes: tf.Tensor
+    errors: tf.Tensor
+    gradient: tf.Tensor
+    step: tf.Operation
+    start: tf.Operation
 
-    def _has_converged(self, codes: np.ndarray, errors: np.ndarray, feed: dict) -> np.ndarray:
-        """Return whether a small projected step down the gradient would, to first order, hardly reduce the error."""
-        gradient = self._session.run(self._gradient, {**feed, self._codes_before: codes})
-        length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
-        moved = self._model.project(codes - TRIAL_STEP * gradient / length)
-        return -np.sum(gradient * (moved - codes), axis=1) <= CONVERGED_GAIN * np.maximum(errors, MIN_ERROR)
+
+def build_search(model: TrainedModel, num_codes: int, prior_weight: float = 0.0) -> SearchGraph:
+    """Build the graph in which codes are optimised.
+
+    Args:
+        model: the trained model. Its weights become constants.
+        num_codes: codes that are optimised at once.
+        prior_weight: see `encode`.
+    """
+    shape = [num_codes, model.config.image_size, model.config.image_size]
+    images, mask = v1.placeholder(tf.float32, [*shape, 3]), v1.placeholder(tf.float32, [*shape, 1])
+    rate = v1.placeholder(tf.float32, [])
+    variable = v1.get_variable("latent_z", [num_codes, model.config.num_dims], use_resource=True)
+    codes = tf.identity(variable)  # read once, so that error, gradient and returned codes belong together
+    # On the sphere, the gradient is taken through the projection, which keeps its tangential part. In the ball, it is taken with respect to
+    # the projected code, because a code on the surface would otherwise have no radial gradient and could never move inside.
+    entry = "codes" if model.config.projection == "sphere" else "projected"
+    decoded = tf.import_graph_def(model.frozen_graph(), {entry: codes}, ["images:0"], name="frozen")[0]
+    errors = _masked_error(decoded, images, mask)
+    if prior_weight:
+        errors += prior_weight * _squared_deviation(model, codes)
+    gradient = tf.gradients(tf.reduce_sum(errors), codes)[0]
+    adam = RowwiseAdam(rate, project=get_projection(model.config.projection))
+    step = adam.apply_gradients([(gradient, variable)])
+    return SearchGraph(images, mask, rate, variable, codes, errors, gradient, step, v1.global_variables_initializer())
+
+
+def _masked_error(decoded: tf.Tensor, images: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Return the mean squared error (n,) of each image over the pixels that count."""
+    counted = 3 * tf.reduce_sum(mask, axis=(1, 2, 3))
+    return tf.reduce_sum(mask * tf.square(decoded - images), axis=(1, 2, 3)) / counted
+
+
+def run_search(
+    session: v1.Session, search: SearchGraph, feed: dict[tf.Tensor, np.ndarray], starts: np.ndarray, steps: int, rate: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take steps of Adam from given codes, and keep the best code that each passes through.
+
+    Args:
+        session: of the graph of the search.
+        search: from `build_search`.
+        feed: images and mask, one for each code.
+        starts: (n, d) codes.
+        steps: number of steps.
+        rate: learning rate of the first step; it falls along half a cosine.
+
+    Returns:
+        The best codes (n, d), their errors (n,), and all errors (steps + 1, n).
+    """
+    session.run(search.start)
+    search.variable.load(starts, session)
+    best, lowest = starts.copy(), np.full(len(starts), np.inf)
+    errors = np.empty((steps + 1, len(starts)), np.float32)
+    for step in range(steps + 1):
+        now = {**feed, search.rate: rate * 0.5 * (1 + np.cos(np.pi * step / steps))}
+        errors[step], codes, _ = session.run([search.errors, search.codes, search.step], now)
+        better = errors[step] < lowest
+        best[better], lowest[better] = codes[better], errors[step][better]
+    return best, lowest, errors
+
+
+def _best_of_starts(
+    session: v1.Session,
+    search: SearchGraph,
+    model: TrainedModel,
+    images: np.ndarray,
+    mask: np.ndarray,
+    starts: np.ndarray,
+    steps: int,
+    rate: float,
+) -> tuple[np.ndarray, ...]:
+    """Return the best codes (n, d), errors (n,), convergence (n,), best starts (n,), and losses (steps + 1, starts, n)."""
+    num_starts, number, _ = starts.shape
+    feed = {search.images: np.concatenate([images] * num_starts), search.mask: np.concatenate([mask] * num_starts)[..., None]}
+    best, lowest, losses = run_search(session, search, feed, starts.reshape(num_starts * number, -1), steps, rate)
+    converged = _has_converged(session, search, feed, model, best, lowest).reshape(num_starts, number)
+    lowest = lowest.reshape(num_starts, number)
+    winner = lowest.argmin(axis=0)
+    chosen = winner, np.arange(number)
+    return best.reshape(starts.shape)[chosen], lowest[chosen], converged[chosen], winner, losses.reshape(steps + 1, num_starts, number)
+
+
+def _has_converged(
+    session: v1.Session, search: SearchGraph, feed: dict[tf.Tensor, np.ndarray], model: TrainedModel, codes: np.ndarray, errors: np.ndarray
+) -> np.ndarray:
+    """Return whether a small projected step down the gradient would, to first order, hardly reduce the error."""
+    gradient = session.run(search.gradient, {**feed, search.codes: codes})
+    length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
+    moved = model.project(codes - TRIAL_STEP * gradient / length)
+    return -np.sum(gradient * (moved - codes), axis=1) <= CONVERGED_GAIN * np.maximum(errors, MIN_ERROR)
 
 
 def _squared_deviation(model: TrainedModel, codes: tf.Tensor) -> tf.Tensor:

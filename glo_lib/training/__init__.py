@@ -23,7 +23,7 @@ from glo_lib.training.build import (
 )
 from glo_lib.training.loop import TrainingDiverged, run_loop
 from glo_lib.training.schedule import rate_scale
-from glo_lib.training.train import TrainResult, prepare, train
+from glo_lib.training.train import TrainResult, prepare, train, train_phase, training_graph
 
 __all__ = [
     "Setting",
@@ -41,5 +41,7 @@ __all__ = [
     "rate_scale",
     "run_loop",
     "train",
+    "train_phase",
+    "training_graph",
     "weight_average",
 ]

@@ -92,15 +92,15 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     report = Report(setting, graph, on_step)
     saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint, sharded=setting.devices.saved_by_servers)
     with stop_requests() as stop:
-        with _session(setting, graph, saver, report) as session:
+        with open_training_session(setting, graph, saver, report) as session:
             report.clock.start()
             while share_done(setting.config, setting.images, report.progress) < setting.phase.end and not stop.is_set():
-                _take_step(setting, graph, report.progress, session)
+                take_step(setting, graph, report.progress, session)
         report.close(stopped=stop.is_set())
     return LoopEnd(saver.newest, stop.is_set())
 
 
-def _take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
+def take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
     """Take the next step. If the loss or a gradient is not finite, update nothing and name the first tensor that is not finite."""
     scale = rate_scale(setting.config, share_done(setting.config, setting.images, done))
     seconds = setting.config.answer_seconds if setting.devices.master else None
@@ -165,31 +165,39 @@ def _divergence_message(setting: Setting, what: str, step: int) -> str:
     return f"at step {step} {what}; {left} in {setting.run.folder}. A lower learning_rate or code_learning_rate usually helps"
 
 
-def _session(setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSaver, report: "Report") -> v1.train.MonitoredSession:
+def open_training_session(
+    setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSaver, report: "Report"
+) -> v1.train.MonitoredSession:
     """Open the training session. It restores the newest checkpoint, or initialises the codes if there is none."""
-    config, folder = setting.config, str(setting.run.folder)
     scaffold = v1.train.Scaffold(saver=saver, init_fn=_initialise(setting, graph))
+    hooks = session_hooks(setting, graph, scaffold, report)
+    folder, config = str(setting.run.folder), setting.devices.session_config
+    if setting.devices.master:
+        return ClusterSession(hooks, scaffold, setting.devices.master, config, folder)
+    return v1.train.MonitoredTrainingSession(
+        checkpoint_dir=folder,
+        scaffold=scaffold,
+        hooks=hooks,
+        save_checkpoint_secs=None,  # a hook does it instead, because its listener checks the variables before saving
+        save_summaries_steps=None,
+        log_step_count_steps=None,
+        config=config,
+    )
+
+
+def session_hooks(setting: Setting, graph: TrainGraph, scaffold: v1.train.Scaffold, report: "Report") -> list[v1.train.SessionRunHook]:
+    """Return the hooks that the session calls before and after every step: the progress report, the summaries and the checkpoints."""
+    config, folder = setting.config, str(setting.run.folder)
     with tf.device("/cpu:0"):
         summaries = build_summaries(graph)
     before_save = BeforeSave(setting, graph, report)
-    hooks = [
+    return [
         report,  # before the saver's hook, so that the history holds every step that a checkpoint includes
         v1.train.SummarySaverHook(save_steps=config.summary_steps, output_dir=folder, summary_op=summaries),
         v1.train.CheckpointSaverHook(
             folder, save_secs=checkpoint_interval(config), scaffold=scaffold, listeners=[before_save], save_graph_def=False
         ),
     ]
-    if setting.devices.master:
-        return ClusterSession(hooks, scaffold, setting.devices.master, setting.devices.session_config, folder)
-    return v1.train.MonitoredTrainingSession(
-        checkpoint_dir=folder,
-        scaffold=scaffold,
-        hooks=hooks,
-        save_checkpoint_secs=None,  # the hook above is used instead, because its listener checks the variables before saving
-        save_summaries_steps=None,
-        log_step_count_steps=None,
-        config=setting.devices.session_config,
-    )
 
 
 def checkpoint_interval(config: TrainConfig) -> float:

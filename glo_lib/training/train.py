@@ -1,6 +1,7 @@
 """The function that trains: open the run, build the model, the loss and the train op, run the loop, and evaluate the run."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,13 +100,24 @@ def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
 
     Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
     """
-    job, uses_network = setting.devices.job, "perceptual" in setting.phase.losses
-    with tf.Graph().as_default(), tf.device(job) if job else nullcontext(), depthwise_in_float32(uses_network):
-        v1.set_random_seed(setting.config.seed)
+    with training_graph(setting):
         model = build_model(setting)
         loss = build_loss(setting, model)
         train_ops = build_train_ops(setting, model, loss)
         return run_loop(setting, TrainGraph(model, loss, train_ops), on_step)
+
+
+@contextmanager
+def training_graph(setting: Setting) -> Iterator[tf.Graph]:
+    """Make a new graph the default graph, with the seed of the settings and, with several machines, their job as the device.
+
+    Example:
+        ``with training_graph(setting): model = build_model(setting)``
+    """
+    job, uses_network = setting.devices.job, "perceptual" in setting.phase.losses
+    with tf.Graph().as_default() as graph, tf.device(job) if job else nullcontext(), depthwise_in_float32(uses_network):
+        v1.set_random_seed(setting.config.seed)
+        yield graph
 
 
 def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_step: OnStep | None = None) -> LoopEnd:

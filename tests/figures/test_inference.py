@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from glo_lib.figures.inference import show_convergence, show_steps
+from glo_lib.figures.inference import show_code_cloud, show_convergence, show_steps
 from glo_lib.inference.encoding import Encoding
 
 
@@ -21,3 +21,15 @@ def test_steps_are_the_changes_between_neighbouring_images():
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [0.1])
     np.testing.assert_allclose(axis.lines[1].get_ydata(), [0.1, 0.3])
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["even", "uneven"]
+
+
+def test_a_cloud_shows_every_code_once_in_each_panel_with_a_legend_for_labels_and_a_scale_for_numbers():
+    places = np.arange(8.0).reshape(4, 2)
+    figure = show_code_cloud(places, {"glasses": np.array([1, -1, -1, 1]), "light": np.array([0.1, 0.2, 0.3, 0.4])}, ("first", "second"))
+    labels, numbers, scale = figure.axes
+    assert [points.get_label() for points in labels.collections] == ["no", "yes"]
+    np.testing.assert_array_equal(labels.collections[1].get_offsets(), places[[0, 3]])
+    np.testing.assert_array_equal(numbers.collections[0].get_offsets(), places)
+    np.testing.assert_array_equal(numbers.collections[0].get_array(), [0.1, 0.2, 0.3, 0.4])
+    assert (labels.get_title(), numbers.get_title()) == ("glasses", "light") and numbers.get_xlabel() == "first"
+    assert labels.get_legend() is not None and numbers.get_legend() is None and scale.get_ylim() == (0.1, 0.4)

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from glo_lib.codes import fit_pca
+from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
 from glo_lib.inference import encoding
-from glo_lib.inference.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
+from glo_lib.inference.encoding import build_search, encode, fit_code_regression, half_mask, inpaint, read_images, run_search
 from glo_lib.inference.model import TrainedModel
 from glo_lib.inference.variables import from_arrays
 
@@ -47,6 +49,20 @@ def test_after_convergence_no_small_step_in_any_direction_gains_much(trained_mod
     for step in steps:
         tried = mean_squared_errors(trained_model, encoded.codes + step, trained_images[:5])
         assert (tried > (1 - 2 * encoding.CONVERGED_GAIN) * encoded.errors).all()
+
+
+def test_a_search_keeps_the_best_code_that_each_start_passes_through_and_can_be_run_again(trained_model, trained_images):
+    starts = trained_model.project(np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32))
+    scaled = trained_images[:4] / np.float32(127.5) - 1
+    with tf.Graph().as_default(), open_session() as session:
+        search = build_search(trained_model, num_codes=4)
+        feed = {search.images: scaled, search.mask: np.ones((*scaled.shape[:3], 1), np.float32)}
+        best, lowest, errors = run_search(session, search, feed, starts, steps=30, rate=1.0)  # so large a rate overshoots
+        again = run_search(session, search, feed, starts, steps=30, rate=1.0)
+    np.testing.assert_allclose(errors[0], mean_squared_errors(trained_model, starts, trained_images[:4]), rtol=1e-4)
+    np.testing.assert_allclose(lowest, mean_squared_errors(trained_model, best, trained_images[:4]), rtol=1e-4)
+    assert (lowest == errors.min(axis=0)).all() and (errors.argmin(axis=0) < 30).any() and (errors.argmin(axis=0) > 0).all()
+    np.testing.assert_array_equal(errors, again[2])  # Adam's averages start anew
 
 
 def test_results_do_not_depend_on_the_batches(trained_model, trained_images, regression, monkeypatch):

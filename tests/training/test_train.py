@@ -13,7 +13,7 @@ from glo_lib import inference
 from glo_lib.graph.backend import tf
 from glo_lib.networks import efficientnet
 from glo_lib.runs.run import read_run
-from glo_lib.training import loop, train
+from glo_lib.training import loop, prepare, train, training_graph
 
 train_module = importlib.import_module("glo_lib.training.train")  # the attribute of the package is the function
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -40,6 +40,13 @@ def test_a_run_folder_holds_settings_metrics_codes_and_figures(trained):
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
     figures = {path.stem for path in (trained.run_dir / "figures").glob("*.png")}
     assert {"loss", "reconstructions", "samples_gaussian_mixture", "interpolation", "neighbours"} <= figures and len(figures) == 8
+
+
+def test_a_training_graph_is_the_default_graph_and_has_the_seed_of_the_run(small_config, small_images, tmp_path):
+    outside = tf.compat.v1.get_default_graph()
+    with training_graph(prepare(small_config(small_images, tmp_path, seed=7))) as graph:
+        assert tf.compat.v1.get_default_graph() is graph and graph is not outside and graph.seed == 7
+    assert tf.compat.v1.get_default_graph() is outside
 
 
 def test_a_finished_run_is_not_trained_again_and_lost_metrics_are_computed_again(trained, monkeypatch):
