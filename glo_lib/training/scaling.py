@@ -132,6 +132,11 @@ class Layout(NamedTuple):
         """Number of machines with towers."""
         return -(-self.gpus // self.gpus_per_machine)
 
+    @property
+    def gpus_on_machine(self) -> int:
+        """Number of GPUs on a full machine."""
+        return min(self.gpus, self.gpus_per_machine)
+
 
 class StepTime(NamedTuple):
     """The seconds of each part of a step.
@@ -182,31 +187,35 @@ def step_time(work: Work, hardware: Hardware, layout: Layout) -> StepTime:
     """
     if layout.machines > 1 and not layout.servers:
         raise ValueError(f"{layout.gpus} GPUs are on {layout.machines} machines; give the number of parameter servers")
-    on_machine = min(layout.gpus, layout.gpus_per_machine)
     return StepTime(
         compute=work.flops / hardware.flops,
-        decoder=_decoder_seconds(work, hardware, layout, on_machine),
-        rows=_row_seconds(work, hardware, layout),
-        images=on_machine * work.image_bytes * (1 / hardware.images + 1 / hardware.bus),
+        decoder=decoder_seconds(work, hardware, layout),
+        rows=row_seconds(work, hardware, layout),
+        images=layout.gpus_on_machine * work.image_bytes * (1 / hardware.images + 1 / hardware.bus),
         overhead=hardware.step_seconds + (hardware.machine_seconds * layout.machines if layout.servers else 0),
     )
 
 
-def _decoder_seconds(work: Work, hardware: Hardware, layout: Layout, on_machine: int) -> float:
-    """Weights go out before gradients come back, so the two directions add up. All towers want them from the busiest server at once."""
+def decoder_seconds(work: Work, hardware: Hardware, layout: Layout) -> float:
+    """Return the seconds in which all towers fetch the decoder's weights and send back their gradients.
+
+    Weights go out before gradients come back, so the two directions add up. All towers exchange with the busiest server at the same time.
+    """
     if layout.gpus == 1 and not layout.servers:
         return 0.0  # the variables are on the GPU
-    over_bus = 2 * on_machine * work.decoder_bytes / hardware.bus
+    over_bus = 2 * layout.gpus_on_machine * work.decoder_bytes / hardware.bus
     if not layout.servers:
         return over_bus
-    from_server = layout.gpus * work.busiest_server(layout.servers)
-    return over_bus + 2 * work.decoder_bytes * max(from_server, on_machine) / hardware.network
+    bytes_of_server = layout.gpus * work.busiest_server(layout.servers) * work.decoder_bytes
+    bytes_of_worker = layout.gpus_on_machine * work.decoder_bytes
+    return over_bus + 2 * max(bytes_of_server, bytes_of_worker) / hardware.network
 
 
-def _row_seconds(work: Work, hardware: Hardware, layout: Layout) -> float:
-    rows, servers = layout.gpus * work.batch_size, max(layout.servers, 1)
-    sent = 2 * layout.gpus * work.row_bytes / servers / hardware.network if layout.servers else 0.0
-    return rows / servers * hardware.row_seconds + sent
+def row_seconds(work: Work, hardware: Hardware, layout: Layout) -> float:
+    """Return the seconds in which each server looks up, sends and updates its share of the rows of codes."""
+    servers = max(layout.servers, 1)
+    rows, num_bytes = layout.gpus * work.batch_size / servers, layout.gpus * work.row_bytes / servers
+    return rows * hardware.row_seconds + (2 * num_bytes / hardware.network if layout.servers else 0.0)
 
 
 def all_reduce_seconds(work: Work, hardware: Hardware, layout: Layout) -> float:
