@@ -52,14 +52,14 @@ def show_code_cloud(
         >>> len(show_code_cloud(places, {"glasses": np.array([1, -1, -1, 1, 1])}).axes)
         1
     """
-    figure, panels = new_figure((3.4 * len(attributes), 3.4), 1, len(attributes), squeeze=False)
+    figure, panels = new_figure((4.3 * len(attributes), 3.4), 1, len(attributes), squeeze=False)
     for axis, (name, values) in zip(panels[0], attributes.items(), strict=True):
         if set(np.unique(values)) <= {-1, 1}:
-            for label, colour, marker, words in ((-1, "#b0b0b0", ".", "no"), (1, RED, "^", "yes")):
-                axis.scatter(*places[values == label].T, s=9 if label > 0 else 6, c=colour, marker=marker, label=words, linewidths=0)
-            axis.legend(frameon=False, fontsize=8, markerscale=2)
+            for label, colour, marker, words in ((-1, "#9a9a9a", "o", "no"), (1, RED, "^", "yes")):
+                axis.scatter(*places[values == label].T, s=7, c=colour, marker=marker, label=words, linewidths=0)
+            axis.legend(frameon=False, fontsize=9, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
         else:
-            figure.colorbar(axis.scatter(*places.T, s=6, c=values, cmap="viridis", linewidths=0), ax=axis)
+            figure.colorbar(axis.scatter(*places.T, s=7, c=values, cmap="viridis", linewidths=0), ax=axis, shrink=0.7)
         axis.set(title=name, xlabel=axes[0], ylabel=axes[1], aspect="equal")
         tidy(axis)
     return figure
