@@ -19,9 +19,19 @@ PARTS = {
     "Reference": ["notation", "glossary", "deviations", "faq", "status", "api"],
 }
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
-CHAPTERS = [name for name in NOTEBOOKS if name != "train"]  # train.ipynb runs the training; it is not a chapter
+CHAPTERS = [*PARTS["GLO step by step"], *PARTS["Beside other models"]]
+WITHOUT_QUESTIONS = ["losses"]  # chapters whose questions are still to be written
+WITHOUT_FOLDED_SOLUTIONS = ["losses"]  # chapters whose solutions are still to be folded into their text
 MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
-IGNORED, HIDDEN = "nbval-ignore-output", "hide-cell"
+IGNORED, HIDDEN, REMOVED = "nbval-ignore-output", "hide-cell", "remove-cell"
+FOLDED_IN_JUPYTER = {"jupyter": {"outputs_hidden": True, "source_hidden": True}, "cellView": "form"}  # the last is Colab's
+SOLUTION = re.compile(r'<details class="solution">\n<summary>Solution (\d+)</summary>\n\n(.*?)\n\n</details>', re.DOTALL)
+QUESTION = re.compile(
+    r'<fieldset class="question">\n<legend>(.+?)</legend>\n(.+?)\n</fieldset>\n'
+    r'<details class="answer" data-right="(\w)">\n<summary>Answer</summary>\n\n(.+?)\n\n</details>',
+    re.DOTALL,
+)
+CHOICE = re.compile(r'<label><input type="radio" name="([\w-]+)" value="(\w)"> (\w)\. .+?</label>')
 
 
 def read(name):
@@ -99,22 +109,34 @@ def source_up_to_the_next_compared_cell(cells):
     return "\n".join(source(cell) for cell in cells[: end + 1])
 
 
-@every_chapter
-def test_cells_are_short(name):
-    lengths = [len(source(cell).strip().splitlines()) for cell in status.code_cells(read(name))]
+@every_notebook
+def test_cells_that_a_reader_sees_are_short(name):
+    cells = [cell for cell in status.code_cells(read(name)) if not {REMOVED, "parameters"} & set(tags(cell))]
+    lengths = [len(source(cell).strip().splitlines()) for cell in cells]
     assert statistics.median(lengths) <= 7
-    assert max(lengths) <= 20
+    assert max(lengths) <= 12
+
+
+@every_notebook
+def test_cells_that_are_removed_from_the_page_are_folded_in_jupyter_and_colab(name):
+    for cell in status.code_cells(read(name)):
+        if REMOVED in tags(cell):
+            assert {key: cell["metadata"].get(key) for key in FOLDED_IN_JUPYTER} == FOLDED_IN_JUPYTER, source(cell)
 
 
 @every_chapter
-def test_a_chapter_begins_with_its_objectives_and_ends_with_summary_exercises_and_references(name):
+def test_a_chapter_begins_with_its_objectives_and_ends_with_what_a_reader_can_check(name):
     notebook = read(name)
-    head = source(notebook["cells"][0])
+    head = next(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     assert head.startswith("# ") and "{admonition}" in head
     for words in ("What you will be able to do", "What you should know", "Run time"):
         assert words in head, words
     headings = re.findall(r"^## (.+)$", markdown(notebook), re.MULTILINE)
-    assert headings[-3:] == ["Summary", "Exercises", "References"]
+    last = [heading for heading in headings if heading in ("Summary", "Check yourself", "Exercises", "References")]
+    expected = ["Summary", "Check yourself", "Exercises", "References"]
+    assert (
+        last == headings[-len(last) :] == [heading for heading in expected if heading != "Check yourself" or name not in WITHOUT_QUESTIONS]
+    )
     assert "```{bibliography}" in source(notebook["cells"][-1]) and "docname in docnames" in source(notebook["cells"][-1])
 
 
@@ -125,16 +147,90 @@ def test_a_chapter_compares_with_keras_and_pytorch_and_links_functions_and_liter
     assert "{func}`~glo_lib." in text and ("{cite:t}`" in text or "{cite:p}`" in text)
 
 
-@every_chapter
-def test_a_chapter_has_at_least_four_exercises_each_with_a_solution_in_code(name):
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name not in WITHOUT_FOLDED_SOLUTIONS])
+def test_a_chapter_has_at_least_four_exercises_each_with_a_folded_solution(name):
+    text = markdown(read(name)).partition("\n## Exercises\n")[2]
+    exercises, solutions = re.findall(r"^\*\*(\d+)\.", text, re.MULTILINE), [number for number, _ in SOLUTION.findall(text)]
+    assert solutions == exercises == [str(number) for number in range(1, len(exercises) + 1)] and len(exercises) >= 4
+    assert text.count("<details") == text.count("</details>") == len(solutions)
+
+
+@every_notebook
+def test_the_code_and_the_text_of_a_solution_are_those_of_the_executed_cell_after_it(name):
     cells = read(name)["cells"]
-    start = next(number for number, cell in enumerate(cells) if re.search(r"^## Exercises", source(cell), re.MULTILINE))
-    text = "\n\n".join(source(cell) for cell in cells[start:] if cell["cell_type"] == "markdown")
-    exercises, solutions = (set(re.findall(rf"^\*\*{word}(\d+)\.", text, re.MULTILINE)) for word in ("", "Solution "))
-    assert len(exercises) >= 4 and solutions == exercises
-    for cell, following in zip(cells[start:], cells[start + 1 :], strict=False):
-        if "**Solution" in source(cell):
-            assert following["cell_type"] == "code" and HIDDEN in tags(following), source(cell)
+    for cell, following in zip(cells, [*cells[1:], {"cell_type": "none"}], strict=True):
+        for number, solution in SOLUTION.findall(source(cell)) if cell["cell_type"] == "markdown" else []:
+            problem = problem_of_solution(solution, following)
+            assert not problem, f"solution {number}: {problem}"
+
+
+def problem_of_solution(solution, following):
+    """Return what is wrong with the cell after a solution, or nothing."""
+    code, text = (re.findall(rf"^```{kind}\n(.*?)\n```$", solution, re.DOTALL | re.MULTILINE) for kind in ("python", "text"))
+    if not code:
+        return "it shows an output without code" if text else ""
+    if len(code) > 1 or len(text) > 1:
+        return "it has several blocks of code or output"
+    if following["cell_type"] != "code" or REMOVED not in tags(following):
+        return f"no code cell with the tag {REMOVED} follows"
+    if not (source(following).strip() + "\n").startswith(code[0].strip() + "\n"):
+        return "the cell after it begins with other code"
+    printed = "".join(texts(following)).strip()
+    if printed != "".join(text).strip() and (text or IGNORED not in tags(following)):
+        return f"the cell after it prints {printed!r}"
+    return ""
+
+
+def solution_cell(code, printed, *tags):
+    return {"cell_type": "code", "metadata": {"tags": [*tags]}, "source": code, "outputs": [{"name": "stdout", "text": printed}]}
+
+
+@pytest.mark.parametrize(
+    ("following", "expected"),
+    [
+        (solution_cell("print(6)\nassert True", "6\n", REMOVED), ""),
+        (solution_cell("print(6)", "7\n", REMOVED), "the cell after it prints '7'"),
+        (solution_cell("print(6)", "7\n", REMOVED, IGNORED), "the cell after it prints '7'"),  # what is shown must be an output of the cell
+        (solution_cell("print(66)", "6\n", REMOVED), "the cell after it begins with other code"),
+        (solution_cell("print(6)", "6\n"), "no code cell with the tag remove-cell follows"),
+        ({"cell_type": "markdown", "metadata": {}, "source": "print(6)"}, "no code cell with the tag remove-cell follows"),
+    ],
+)
+def test_a_solution_that_differs_from_its_cell_is_found(following, expected):
+    assert problem_of_solution("As follows.\n\n```python\nprint(6)\n```\n\nIt prints\n\n```text\n6\n```", following) == expected
+
+
+def test_a_solution_may_leave_out_an_output_that_varies_but_no_other():
+    assert problem_of_solution("```python\nprint(6)\n```", solution_cell("print(6)", "7\n", REMOVED, IGNORED)) == ""
+    assert problem_of_solution("```python\nprint(6)\n```", solution_cell("print(6)", "6\n", REMOVED)) == "the cell after it prints '6'"
+    assert problem_of_solution("```text\n6\n```", solution_cell("print(6)", "6\n", REMOVED)) == "it shows an output without code"
+    assert problem_of_solution("Words alone.", {"cell_type": "markdown"}) == ""
+
+
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name not in WITHOUT_QUESTIONS])
+def test_a_chapter_has_at_least_four_questions(name):
+    between = markdown(read(name)).partition("\n## Check yourself\n")[2].partition("\n## Exercises\n")[0]
+    assert len(QUESTION.findall(between)) == between.count("<fieldset") == between.count("<details") >= 4
+
+
+@every_notebook
+def test_every_question_has_lettered_choices_and_one_right_answer(name):
+    text = markdown(read(name))
+    questions = QUESTION.findall(text)
+    assert len(questions) == text.count('class="question"') == text.count('class="answer"')
+    for number, (legend, choices, right, answer) in enumerate(questions, 1):
+        assert legend.startswith(f"{number}. "), legend
+        groups, values, letters = zip(*CHOICE.findall(choices), strict=True)
+        assert len(values) == choices.count("<label>") >= 2 and len(set(groups)) == 1, legend
+        assert values == letters == tuple("abcdef"[: len(values)]), (
+            legend
+        )  # Jupyter shows no radio buttons, so the letters stand in the text
+        assert right in values and answer.startswith(f"**{right}.** ") and len(answer) > 20, legend
+
+
+def test_no_two_questions_of_the_book_share_a_group_of_radio_buttons():
+    groups = [CHOICE.search(choices).group(1) for name in NOTEBOOKS for _, choices, _, _ in QUESTION.findall(markdown(read(name)))]
+    assert len(groups) == len(set(groups))
 
 
 def test_the_table_of_contents_lists_every_page_in_its_part():
