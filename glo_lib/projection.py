@@ -1,8 +1,8 @@
 """Projections of latent codes onto the unit sphere or the unit ball.
 
 GLO learns one free latent code for each training image. The only constraint on the codes is the set onto which they are projected before
-they are decoded. The paper (Bojanowski et al., 2018, section 2.1) projects onto the unit ball, z / max(||z||, 1). The text of the post says
-"unit ball" as well, but its code divides by the norm, which projects onto the unit sphere. This module has both.
+they are decoded. The paper (Bojanowski et al., 2018), as its readers report, projects onto the unit ball, z / max(||z||, 1). The text of
+the post says "unit ball" as well, but its code divides by the norm, which projects onto the unit sphere. This module has both.
 """
 
 from collections.abc import Callable

@@ -81,9 +81,9 @@ def fit_pca(images: np.ndarray, num_dims: int, seed: int = 0, power_iterations: 
 def pca_codes(images: np.ndarray, pca: Pca, whitening: float = 0.5) -> np.ndarray:
     """Return initial codes from principal component coefficients, so similar images start with similar codes.
 
-    The paper whitens the coefficients: it divides each by its standard deviation. Then the hundredth component, which is hardly visible in
-    the images, has the same weight as the first. Dividing by the square root of the standard deviation keeps the order of importance,
-    so the decoder learns the important components first (0.4 dB after the same number of steps, ``benchmarks/README.md``).
+    Whitening divides each coefficient by its standard deviation. Then the hundredth component, which is hardly visible in the images, has
+    the same weight as the first. Dividing by the square root of the standard deviation keeps the order of importance, so the decoder
+    learns the important components first (0.4 dB after the same number of steps, ``benchmarks/README.md``).
 
     Args:
         images: (N, height, width, channels) uint8 or float32, as for `fit_pca`.

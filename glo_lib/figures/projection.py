@@ -1,6 +1,7 @@
-"""Figures of the chapter on projection: codes in the plane, their drift during training, and their norms."""
+"""Figures of the chapter on projection, and the small training whose codes it follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,10 +9,80 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from glo_lib.codes import RowwiseAdam
+from glo_lib.decoder import decoder
 from glo_lib.figures.style import BLUE, LINE_STYLES, RED, new_figure, tidy
+from glo_lib.graph.backend import tf
+from glo_lib.graph.session import open_session
+from glo_lib.losses import get_glo_loss
+from glo_lib.projection import project
 from glo_lib.runs.folder import HistoryRow
 
+v1 = tf.compat.v1
 AXIS_LIMIT = 2.1  # the axes of the plane run from minus this value to this value
+Projection = Callable[[tf.Tensor], tf.Tensor]
+
+
+class SmallRun(NamedTuple):
+    """What `train_small_glo` records.
+
+    Attributes:
+        losses: (steps,) loss of each batch.
+        before: (steps, batch, d) stored codes of each batch before its step.
+        after: (steps, batch, d) the same codes after the step.
+        codes: (N, d) stored codes at the end.
+    """
+
+    losses: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    codes: np.ndarray
+
+
+def train_small_glo(
+    images: np.ndarray,
+    start: np.ndarray,
+    projection: Projection = project,
+    reproject: Projection | None = None,
+    rate: float = 0.1,
+    num_steps: int = 300,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> SmallRun:
+    """Train GLO with a small decoder, and record the codes of each batch before and after its step.
+
+    Both learning rates fall to zero along half a cosine, as in `glo_lib.training`. The decoder has the widths 64-32-16.
+
+    Args:
+        images: (N, 32, 32, 3) float32 in [-1, 1].
+        start: (N, d) float32 initial codes.
+        projection: applied to the codes on the way to the decoder.
+        reproject: applied to the stored codes of a batch after its step. Default: the stored codes are not projected.
+        rate: initial learning rate of the codes.
+        num_steps: number of steps.
+        batch_size: images per batch.
+        seed: seed of the weights and of the batches.
+
+    Returns:
+        `SmallRun`.
+    """
+    draw, losses, before, after = np.random.default_rng(seed), [], [], []
+    with tf.Graph().as_default(), open_session() as session:
+        v1.set_random_seed(seed)
+        index, scale = v1.placeholder(tf.int64, [batch_size]), v1.placeholder(tf.float32, [])
+        codes = v1.get_variable("codes", initializer=tf.constant(start), use_resource=True)
+        reconstructions = decoder(projection(tf.gather(codes, index)), num_filters=(64, 32, 16))
+        loss = get_glo_loss(tf.gather(tf.constant(images), index), reconstructions)
+        decoder_step = v1.train.AdamOptimizer(2e-3 * scale).minimize(loss, var_list=v1.trainable_variables("decoder"))
+        code_step = RowwiseAdam(rate * scale, project=reproject).minimize(loss, var_list=[codes])
+        session.run(v1.global_variables_initializer())
+        for step in range(num_steps):
+            batch = draw.choice(len(start), batch_size, replace=False)
+            half_cosine = 0.5 * (1 + np.cos(np.pi * step / num_steps))
+            before.append(session.run(codes)[batch])
+            losses.append(session.run([loss, decoder_step, code_step], {index: batch, scale: half_cosine})[0])
+            after.append(session.run(codes)[batch])
+        return SmallRun(np.array(losses), np.array(before), np.array(after), session.run(codes))
 
 
 def show_projections(points: np.ndarray, projected: Mapping[str, np.ndarray]) -> Figure:
@@ -46,21 +117,27 @@ def show_descent(points: np.ndarray, arrows: Mapping[str, np.ndarray], target: n
     return figure
 
 
-def show_drift(norms: Mapping[str, np.ndarray], angles: Mapping[str, np.ndarray], law: np.ndarray | None = None) -> Figure:
-    """Show the norm of the stored codes and the angle by which a step rotates them, side by side.
+def show_drift(
+    norms: Mapping[str, np.ndarray],
+    others: Mapping[str, np.ndarray],
+    law: np.ndarray | None = None,
+    label: str = "angle per step (degrees)",
+) -> Figure:
+    """Show the norm of the stored codes over the steps, and beside it another quantity on a logarithmic scale.
 
     Args:
         norms: name of the run -> (steps + 1,) norm before the first step and after each step.
-        angles: name of the run -> (steps,) angles in degrees.
+        others: name of the run -> (steps,) values of the other quantity.
         law: (steps + 1,) predicted norm, drawn as a dotted black line.
+        label: label of the other quantity.
     """
     figure, (left, right) = new_figure((8.4, 3.2), 1, 2)
     _curves(left, norms)
     if law is not None:
         left.plot(law, color="black", linestyle=":", linewidth=1, label="predicted")
-    _curves(right, angles)
+    _curves(right, others)
     left.set(xlabel="step", ylabel="norm of the stored code")
-    right.set(xlabel="step", ylabel="angle per step (degrees)", yscale="log")
+    right.set(xlabel="step", ylabel=label, yscale="log")
     # The range is about one decade, in which powers of ten alone would give only one label.
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:g}")

@@ -1,8 +1,10 @@
-"""What the figures of the chapter on projection show."""
+"""What the figures of the chapter on projection show, and what its small training records."""
 
 import numpy as np
+import pytest
 
-from glo_lib.figures.projection import show_descent, show_drift, show_losses, show_norms, show_projections
+from glo_lib.figures.projection import show_descent, show_drift, show_losses, show_norms, show_projections, train_small_glo
+from glo_lib.projection import project, project_ball
 from glo_lib.runs.folder import HistoryRow
 
 POINTS = np.array([[2.0, 0.0], [0.0, 0.5]])
@@ -40,8 +42,8 @@ def test_drift_shows_norms_on_the_left_and_angles_on_the_right():
     assert lines(right) == {"SGD": [4, 2], "Adam": [4, 4]}
     assert "norm" in left.get_ylabel() and "degrees" in right.get_ylabel()
     assert len({line.get_linestyle() for line in right.get_lines()}) == 2  # style as well as colour tells curves apart
-    left, _ = show_drift(norms, angles).axes
-    assert set(lines(left)) == {"SGD", "Adam"}
+    left, right = show_drift(norms, angles, label="loss").axes
+    assert set(lines(left)) == {"SGD", "Adam"} and right.get_ylabel() == "loss"
 
 
 def test_norms_are_relative_to_the_root_of_the_dimensions_and_counts_to_the_tallest_bin():
@@ -62,3 +64,50 @@ def test_losses_of_several_runs_share_a_logarithmic_axis():
     assert lines(axis) == {"first": [0.5, 0.1], "second": [0.3]}
     assert [line.get_xdata().tolist() for line in axis.get_lines()] == [[10, 20], [15]]
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_yscale()) == ("step", "MSE", "log")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Six images of one colour each, 32 pixels a side."""
+    return np.ones((6, 32, 32, 3), np.float32) * np.linspace(-0.9, 0.9, 6, dtype=np.float32)[:, None, None, None]
+
+
+START = 2 * np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+
+
+def small_run(images, **settings):
+    return train_small_glo(images, START, num_steps=25, batch_size=3, **settings)
+
+
+def norms(codes):
+    return np.linalg.norm(codes, axis=-1)
+
+
+def test_a_small_training_records_each_batch_before_and_after_its_step(images):
+    run = small_run(images)
+    assert run.losses.shape == (25,) and run.losses[-5:].mean() < 0.9 * run.losses[:5].mean()
+    assert run.before.shape == run.after.shape == (25, 3, 4) and run.codes.shape == (6, 4)
+    known = {tuple(row) for row in START}
+    for before, after in zip(run.before, run.after, strict=True):  # a code changes in the steps of its batches only
+        assert {tuple(row) for row in before} <= known
+        known = (known - {tuple(row) for row in before}) | {tuple(row) for row in after}
+    assert known == {tuple(row) for row in run.codes}
+
+
+def test_a_small_training_depends_on_its_seed_alone(images):
+    first, again, other = (small_run(images, seed=seed).codes for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_small_training_projects_stored_codes_only_if_it_is_told_to(images):
+    on_the_sphere = small_run(images, reproject=lambda rows: 2 * project(rows)).after
+    np.testing.assert_allclose(norms(on_the_sphere), 2, rtol=1e-5)
+    assert np.abs(norms(small_run(images).after) - norms(small_run(images).before)).max() > 0.01
+    in_the_ball = norms(small_run(images, projection=project_ball, reproject=project_ball).after)
+    assert in_the_ball.max() <= 1 + 1e-6 and in_the_ball.min() < 0.99
+
+
+def test_both_rates_fall_to_zero_in_a_small_training(images):
+    run = small_run(images)
+    moves = norms(run.after - run.before).mean(axis=1)
+    assert moves[-1] < 0.05 * moves[:5].mean()
