@@ -260,7 +260,7 @@ def config():
     return yaml.safe_load((ROOT / "_config.yml").read_text())
 
 
-def test_the_address_of_the_repository_occurs_only_in_config_yml():
+def test_the_address_of_the_repository_occurs_only_in_config_yml_and_in_the_first_cells_that_are_written_from_it():
     address = config()["repository"]["url"]
     name = address.removeprefix("https://github.com/")
     assert name != address and name.count("/") == 1
@@ -268,7 +268,8 @@ def test_the_address_of_the_repository_occurs_only_in_config_yml():
     files = [path for folder in folders for path in (ROOT / folder).iterdir() if path.is_file() and not path.name.startswith("out")]
     files += [path for folder in ("glo_lib", "tests") for path in (ROOT / folder).rglob("*") if path.is_file()]
     assert len(files) > 50
-    assert [path.name for path in files if name.encode() in path.read_bytes()] == ["_config.yml"]
+    named = {path.name: path.read_bytes().count(name.encode()) for path in files}
+    assert {file: count for file, count in named.items() if count} == {"_config.yml": 1, **{f"{name}.ipynb": 1 for name in NOTEBOOKS}}
 
 
 def test_the_book_loads_nothing_from_other_servers():

@@ -1,6 +1,6 @@
 """Sphinx extension: pages with self-check questions load the script that gives immediate feedback; other pages do not.
 
-The script is deferred, so no page waits for it. It lies beside this file and not in ``book/_static``, because Jupyter Book loads every script
+The script is deferred, so no page waits for it. It is not in ``book/_static``, because Jupyter Book loads every script
 of that folder on every page.
 """
 
