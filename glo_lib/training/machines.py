@@ -26,6 +26,10 @@ LOST_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new c
 COMPARED_IMAGES = 8
 
 
+class WorkerLost(ClusterError):
+    """Raised when a worker is lost while its images are compared. It may come back."""
+
+
 def with_all_towers(config: TrainConfig, cluster: Cluster | None) -> TrainConfig:
     """Return the settings with the number of all towers as ``gpus``, of which each worker has as many as it said before.
 
@@ -61,12 +65,23 @@ def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages, folder
     except ValueError as error:
         warnings.warn(str(error).replace(", or --i-know-this-is-open", ""), stacklevel=2)
     master = start_server(cluster)
-    notes = find_cluster(cluster, config.answer_seconds)
-    check_images(cluster, images, config.answer_seconds)
+    notes = _find_with_images(cluster, images, config.answer_seconds)
     devices = choose_devices_of(config, cluster, notes, master)
     without = servers_without(folder, cluster, config.answer_seconds)
     written = f"the chief, because {', '.join(map(str, without))} cannot write to {folder}" if without else "the servers"
     return devices._replace(saved_by_servers=not without, description=f"{devices.description}; checkpoints are written by {written}")
+
+
+def _find_with_images(cluster: Cluster, images: DecodedImages, seconds: float) -> dict[Task, Note]:
+    """Find all other tasks and compare the images of the workers; begin again if a worker is lost meanwhile, but not without end."""
+    for _ in range(LOST_WITHOUT_A_STEP):
+        notes = find_cluster(cluster, seconds)
+        try:
+            check_images(cluster, images, seconds)
+            return notes
+        except WorkerLost as error:
+            lost = error
+    raise lost
 
 
 def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, Note], master: str) -> Devices:
@@ -114,6 +129,7 @@ def check_images(cluster: Cluster, images: DecodedImages, seconds: float) -> Non
 
     Raises:
         ClusterError: a worker has no such file, or another one. The message names every such worker, the path, and what to do.
+        WorkerLost: a worker has ended since it was found.
     """
     rows = np.unique(np.linspace(0, images.num_images - 1, COMPARED_IMAGES).astype(np.int64))
     expected = images.array()[rows]
@@ -131,6 +147,8 @@ def _find_problem(task: Task, images: DecodedImages, rows: np.ndarray, expected:
                 found = session.run(wanted)
     except tf.errors.NotFoundError:
         return f"has no file {images.path}"
+    except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+        raise WorkerLost(f"{task} was lost while its images were compared ({reason_of(error)})") from None
     except tf.errors.OpError as error:
         return f"cannot read {images.path} ({reason_of(error)})"
     return "" if np.array_equal(found, expected) else f"has other images in {images.path}"

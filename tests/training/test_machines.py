@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +18,19 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Task, read_cluster
 from glo_lib.graph.server import ClusterError, Note
 from glo_lib.inference.model import load
+from glo_lib.inputs import DecodedImages
 from glo_lib.runs.folder import read_config
-from glo_lib.training.machines import LOST_WITHOUT_A_STEP, LostMachines, choose_devices_of, servers_without, with_all_towers
+from glo_lib.training import machines
+from glo_lib.training.machines import (
+    LOST_WITHOUT_A_STEP,
+    LostMachines,
+    WorkerLost,
+    _find_with_images,
+    check_images,
+    choose_devices_of,
+    servers_without,
+    with_all_towers,
+)
 
 PROGRAM = Path(__file__).parents[1] / "cluster_processes.py"
 
@@ -135,6 +146,31 @@ def test_auto_is_the_precision_that_all_workers_have(precisions, expected):
 def test_settings_that_the_workers_cannot_follow_are_refused(settings, gpus, message):
     with pytest.raises(ValueError, match=message):
         choose_devices_of(TrainConfig(gpus=2, **settings), CLUSTER, notes(gpus=gpus), "")
+
+
+@pytest.mark.parametrize("losses", [0, 1, LOST_WITHOUT_A_STEP])
+def test_a_worker_that_is_lost_while_its_images_are_compared_is_looked_for_again(monkeypatch, losses):
+    found, compared = [], []
+
+    def check(*_):
+        compared.append(1)
+        if len(compared) <= losses:
+            raise WorkerLost("worker 1 at a:5 was lost")
+
+    monkeypatch.setattr(machines, "find_cluster", lambda *_: found.append(1) or {"notes": len(found)})
+    monkeypatch.setattr(machines, "check_images", check)
+    with pytest.raises(WorkerLost, match="worker 1 at a:5") if losses == LOST_WITHOUT_A_STEP else nullcontext():
+        assert _find_with_images(CLUSTER, None, 1) == {"notes": losses + 1}
+    assert len(found) == len(compared) == min(losses + 1, LOST_WITHOUT_A_STEP)
+
+
+def test_a_worker_that_does_not_answer_when_its_images_are_compared_is_named(tmp_path):
+    images = DecodedImages(tmp_path / "images.uint8", 8, 32, ())
+    images.path.write_bytes(bytes(images.num_bytes))
+    gone = Task("worker", 0, free_addresses(worker=1)["worker"][0])
+    with pytest.raises(ClusterError) as error:
+        check_images(SimpleNamespace(workers=(gone,)), images, seconds=2)
+    assert str(gone) in str(error.value)
 
 
 def test_a_run_without_a_new_checkpoint_is_given_up_when_machines_are_lost_again_and_again(tmp_path, capsys):
