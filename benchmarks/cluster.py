@@ -1,11 +1,13 @@
-"""Measure what training on several machines sends over the network, and what a step costs there, in network namespaces.
+"""Measure training on several machines, in network namespaces: what a step sends, what it costs, and how checkpoints are best written.
 
-    sudo python -m benchmarks.cluster              # bytes of a step for 2,000 and for 2,000,000 codes
-    sudo python -m benchmarks.cluster --speed      # images per second with 1 and 2 workers, each on a core of its own
+    sudo python -m benchmarks.cluster                  # all parts, written to benchmarks/cluster.json and cluster.md
+    sudo python -m benchmarks.cluster --bytes          # what a step sends, for 2,000 and for 2,000,000 codes
+    sudo python -m benchmarks.cluster --speed          # one process, 1 worker and 2 workers, each on a core of its own, in turns
+    sudo python -m benchmarks.cluster --checkpoints    # written by the servers or through the chief, in turns
 
 Each machine is a namespace of this machine, with an address of its own: two parameter servers, the workers and the chief, joined by a
 bridge. The bytes are those that the interfaces of all namespaces count. The images are an empty file, because their content does not matter
-here. Needs Linux, ip and root.
+here. Needs Linux, ip, taskset and root.
 """
 
 import argparse
@@ -20,11 +22,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
-SIZES = (2_000, 2_000_000)
+HERE = Path(__file__).parent
+RESULT, TABLE = HERE / "cluster.json", HERE / "cluster.md"
+SIZES = (2_000, 2_000_000)  # codes, for the bytes of a step
+SAVED_SIZES = {200_000: 3, 2_000_000: 2}  # codes -> number of turns
+SAVED_DIMS = 100
 NUM_DIMS, BATCH_SIZE, IMAGE_SIZE = 64, 32, 32
+SPEED_IMAGE_SIZE, SPEED_TURNS = 64, 3
 WARM_UP, STEPS = 20, 100
 BRIDGE = "glo-bridge"
+WRITERS = {True: "servers", False: "chief"}
 
 
 def run(*command: str) -> None:
@@ -55,44 +64,115 @@ def namespaces(names: list[str]) -> Iterator[dict[str, str]]:
 
 def bytes_sent(names: list[str]) -> dict[str, int]:
     """What each namespace has sent so far: its interface's other end has received it."""
-    return {name: int(Path(f"/sys/class/net/v{name}/statistics/rx_bytes").read_text()) for name in names}
+    return {name.removeprefix("glo-"): int(Path(f"/sys/class/net/v{name}/statistics/rx_bytes").read_text()) for name in names}
 
 
-def measure(num_codes: int, num_workers: int, pinned: bool = False) -> dict:
-    """Take steps on a cluster; return the bytes of a step by machine and its milliseconds."""
+class Mark(NamedTuple):
+    """What the chief says at a moment, and what every machine has sent until then."""
+
+    answer: dict[str, Any]
+    sent: dict[str, int]
+
+    def sent_since(self, earlier: "Mark") -> dict[str, int]:
+        """Return what every machine has sent since an earlier moment."""
+        return {name: number - earlier.sent[name] for name, number in self.sent.items()}
+
+
+def run_chief(arguments: list[str], num_workers: int, pinned: bool = False) -> list[Mark]:
+    """Start a cluster of which this program, with these arguments, is the chief; return what it says.
+
+    Args:
+        arguments: of this program.
+        num_workers: 0: a single process on the first core, without a cluster.
+        pinned: whether each worker is kept on a core of its own.
+    """
+    if not num_workers:
+        return _marks_of(_start(["taskset", "-c", "0", *_program(arguments)], ""), [])
     names = ["glo-chief", "glo-ps0", "glo-ps1", *(f"glo-worker{number}" for number in range(num_workers))]
-    with namespaces(names) as at, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with namespaces(names) as at, contextlib.ExitStack() as stack:
         cluster = {"chief": [names[0]], "ps": names[1:3], "worker": names[3:]}
         cluster = {kind: [f"{at[name]}:2222" for name in found] for kind, found in cluster.items()}
         tasks = [("chief", 0), ("ps", 0), ("ps", 1), *(("worker", number) for number in range(num_workers))]
-        processes = {}
         for name, (kind, index) in list(zip(names, tasks, strict=True))[::-1]:
             setting = json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
             pin = ["taskset", "-c", str(index % (os.cpu_count() or 1))] if pinned and kind == "worker" else []
-            module = ["benchmarks.cluster", "--chief", str(num_codes), folder] if kind == "chief" else ["glo_lib", "serve"]
-            processes[name] = subprocess.Popen(
-                ["ip", "netns", "exec", name, *pin, sys.executable, "-m", *module],
-                env={**os.environ, "TF_CONFIG": setting},
-                stdout=subprocess.PIPE,
-                stdin=subprocess.PIPE,
-                text=True,
-            )
-            stack.callback(processes[name].wait)
-            stack.callback(processes[name].kill)
-        chief = processes[names[0]]
-        counts, answers = [], []
-        for line in chief.stdout:
-            if line.startswith("{"):
-                counts.append(bytes_sent(names))
-                answers.append(json.loads(line))
-                chief.stdin.write("\n")
-                chief.stdin.flush()
-        per_step = {name: (counts[1][name] - counts[0][name]) / STEPS for name in names}
-        return {"bytes": per_step, "total": sum(per_step.values()), "milliseconds": answers[1]["milliseconds"]}
+            program = _program(arguments) if kind == "chief" else [sys.executable, "-m", "glo_lib", "serve"]
+            process = _start(["ip", "netns", "exec", name, *pin, *program], setting)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        return _marks_of(process, names)
 
 
-def take_steps(num_codes: int, folder: str, gpus: int) -> None:
-    """The chief, or with an empty TF_CONFIG a single process: warm up, take steps, and print a line before and after them."""
+def _program(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.cluster", *arguments]
+
+
+def _start(command: list[str], setting: str) -> subprocess.Popen:
+    environment = {**os.environ, "TF_CONFIG": setting}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+def _marks_of(chief: subprocess.Popen, names: list[str]) -> list[Mark]:
+    marks = []
+    for line in chief.stdout:
+        if line.startswith("{"):
+            marks.append(Mark(json.loads(line), bytes_sent(names)))
+            chief.stdin.write("\n")
+            chief.stdin.flush()
+    if chief.wait() or not marks:
+        raise RuntimeError(f"the chief has ended with {chief.returncode}; its errors are above")
+    return marks
+
+
+# ------------------------------------------------------------------------------------------------------------------------ parts
+
+
+def measure_steps(num_codes: int, num_workers: int, image_size: int, pinned: bool = False) -> tuple[dict[str, float], float]:
+    """Take steps; return the bytes of a step by machine, and its milliseconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = run_chief(["--steps", str(num_codes), folder, str(image_size)], num_workers, pinned)
+    return {name: number / STEPS for name, number in after.sent_since(before).items()}, after.answer["milliseconds"]
+
+
+def measure_bytes() -> list[dict[str, Any]]:
+    """What a step of two workers sends, with few codes and with many."""
+    found = []
+    for num_codes in SIZES:
+        sent, milliseconds = measure_steps(num_codes, num_workers=2, image_size=IMAGE_SIZE)
+        found.append({"codes": num_codes, "kilobytes": {name: round(number / 1000, 1) for name, number in sent.items()}})
+        print(f"{num_codes:>9,} codes: {sum(sent.values()) / 1000:,.1f} kB a step, {milliseconds:.1f} ms; {found[-1]}", flush=True)
+    return found
+
+
+def measure_speed() -> dict[str, list[float]]:
+    """Milliseconds of a step: of one process, of one worker and of two, in turns, because other programs may run meanwhile."""
+    found: dict[str, list[float]] = {}
+    for _ in range(SPEED_TURNS):
+        for num_workers, name in enumerate(("one process", "1 worker", "2 workers")):
+            _, milliseconds = measure_steps(SIZES[0], num_workers, SPEED_IMAGE_SIZE, pinned=True)
+            found.setdefault(name, []).append(round(milliseconds, 2))
+            print(f"{name}: {milliseconds:.1f} ms", flush=True)
+    return found
+
+
+def measure_checkpoints() -> list[dict[str, Any]]:
+    """Write checkpoints by the servers and through the chief, in turns: seconds, bytes that were sent, and the memory of the chief."""
+    found = []
+    for num_codes, turns in SAVED_SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            marks = run_chief(["--save", str(num_codes), folder, str(turns)], num_workers=1)
+        for before, after in zip(marks[::2], marks[1::2], strict=True):
+            sent = sum(after.sent_since(before).values()) / 1e6
+            found.append({"codes": num_codes, **after.answer, "megabytes_sent": round(sent, 1)})
+            print(found[-1], flush=True)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------------- the chief
+
+
+def take_steps(num_codes: int, folder: str, image_size: int) -> None:
+    """The chief, or with an empty TF_CONFIG a single process: warm up, take steps, and say so before and after them."""
     from glo_lib.config import TrainConfig
     from glo_lib.graph.backend import tf
     from glo_lib.graph.cluster import chief_cluster
@@ -105,12 +185,12 @@ def take_steps(num_codes: int, folder: str, gpus: int) -> None:
     from glo_lib.training.machines import connect, with_all_towers
 
     cluster = chief_cluster()
-    settings = {"image_size": IMAGE_SIZE, "num_dims": NUM_DIMS, "batch_size": BATCH_SIZE, "code_init": "normal", "precision": "float32"}
-    config = with_all_towers(TrainConfig(gpus=gpus, answer_seconds=300, **settings), cluster)
-    images = DecodedImages(Path(folder) / "images.uint8", num_codes, IMAGE_SIZE, ())
+    settings = {"image_size": image_size, "num_dims": NUM_DIMS, "batch_size": BATCH_SIZE, "code_init": "normal", "precision": "float32"}
+    config = with_all_towers(TrainConfig(gpus=1, answer_seconds=300, **settings), cluster)
+    images = DecodedImages(Path(folder) / "images.uint8", num_codes, image_size, ())
     with open(images.path, "wb") as file:
         file.truncate(images.num_bytes)
-    devices = choose_devices(config.gpus, "float32") if cluster is None else connect(config, cluster, images)
+    devices = choose_devices(config.gpus, "float32") if cluster is None else connect(config, cluster, images, Path(folder))
     setting = Setting(config, devices, images, Run(Path(folder), config, None, Progress(0, 0.0)))
     v1 = tf.compat.v1
     with tf.Graph().as_default(), tf.device(devices.job) if devices.job else contextlib.nullcontext():
@@ -132,28 +212,102 @@ def take_steps(num_codes: int, folder: str, gpus: int) -> None:
             _say({"milliseconds": statistics.median(steps)})
 
 
+def save_in_turns(num_codes: int, folder: str, turns: int) -> None:
+    """The chief: make a split table of codes with its moments, and write it in both ways; say so before and after each time."""
+    from glo_lib.codes import RowwiseAdam, create_codes
+    from glo_lib.graph.backend import tf
+    from glo_lib.graph.cluster import chief_cluster
+    from glo_lib.graph.server import find_cluster, start_server
+    from glo_lib.graph.session import session_config
+    from glo_lib.runs.checkpoints import VerifiedSaver
+
+    cluster = chief_cluster()
+    master = start_server(cluster)
+    find_cluster(cluster, seconds=300)
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), tf.device(cluster.own.device):
+        parts = create_codes(num_codes, SAVED_DIMS, [f"{task.device}/cpu:0" for task in cluster.servers])
+        RowwiseAdam()._create_slots(parts)
+        savers = {by_servers: VerifiedSaver(sharded=by_servers) for by_servers in (True, False)}
+        with v1.Session(master, config=session_config()) as session:
+            session.run(v1.global_variables_initializer())
+            for turn, by_servers in itertools.product(range(turns), (True, False)):
+                Path("/proc/self/clear_refs").write_text("5")  # the largest memory so far is forgotten
+                memory = _megabytes("VmRSS")
+                _say({})
+                began = time.perf_counter()
+                savers[by_servers].save(session, f"{folder}/model.ckpt", global_step=turn, write_meta_graph=False)
+                seconds = time.perf_counter() - began
+                grown = max(0.0, _megabytes("VmHWM") - memory)
+                _say({"written_by": WRITERS[by_servers], "seconds": round(seconds, 2), "chief_megabytes": round(grown)})
+                for path in Path(folder).iterdir():
+                    path.unlink()
+                os.sync()
+
+
+def _megabytes(name: str) -> float:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 1024
+
+
 def _say(answer: dict) -> None:
     print(json.dumps(answer), flush=True)
     sys.stdin.readline()
 
 
+# ------------------------------------------------------------------------------------------------------------------------- main
+
+
+def _range(values: list[float], digits: int = 0) -> str:
+    """Return the smallest and the largest of some values, such as ``12 to 15``."""
+    low, high = (f"{value:,.{digits}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as a Markdown table."""
+    rows = [("what", "measured"), ("---", "---")]
+    for row in results["bytes"]:
+        rows.append((f"what a step of 2 workers sends, {row['codes']:,} codes", f"{sum(row['kilobytes'].values()) / 1000:.1f} MB"))
+    rows += _speed_rows(results["speed"])
+    for num_codes in sorted({row["codes"] for row in results["checkpoints"]}):
+        for writer, text in (("servers", "written by the servers"), ("chief", "written through the chief")):
+            found = [row for row in results["checkpoints"] if (row["codes"], row["written_by"]) == (num_codes, writer)]
+            seconds, sent, memory = ([row[key] for row in found] for key in ("seconds", "megabytes_sent", "chief_megabytes"))
+            measured = f"{_range(seconds, 1)} s, {_range(sent)} MB sent, {_range(memory)} MB more in the chief"
+            rows.append((f"a checkpoint of {num_codes:,} codes of {SAVED_DIMS} dimensions, {text}", measured))
+    return "".join(f"| {what} | {measured} |\n" for what, measured in rows)
+
+
+def _speed_rows(speed: dict[str, list[float]]) -> Iterator[tuple[str, str]]:
+    alone = speed["one process"]
+    for number, (name, times) in enumerate(speed.items()):
+        images = _range([1000 * max(1, number) * BATCH_SIZE / value for value in times])
+        ratios = _range([value / other for value, other in zip(times, alone, strict=True)], 2)
+        compared = f"; {ratios} times the time of one process" if number else ""
+        yield f"a step of {name}, {'each on a core' if number > 1 else 'on a core'}", f"{_range(times)} ms, {images} images/s{compared}"
+
+
+PARTS = {"bytes": measure_bytes, "speed": measure_speed, "checkpoints": measure_checkpoints}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--speed", action="store_true", help="images per second instead of bytes")
-    parser.add_argument("--chief", nargs=2, metavar=("N", "FOLDER"), help=argparse.SUPPRESS)
+    for name, part in PARTS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=part.__doc__.splitlines()[0])
+    parser.add_argument("--steps", nargs=3, metavar=("N", "FOLDER", "PIXELS"), help=argparse.SUPPRESS)
+    parser.add_argument("--save", nargs=3, metavar=("N", "FOLDER", "TURNS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.chief:
-        take_steps(int(options.chief[0]), options.chief[1], gpus=1)
-    elif options.speed:
-        for workers in (1, 2):
-            found = measure(SIZES[0], workers, pinned=True)
-            speed = 1000 * workers * BATCH_SIZE / found["milliseconds"]
-            print(f"{workers} worker(s), each on a core: {found['milliseconds']:.1f} ms a step, {speed:,.0f} images/s", flush=True)
-    else:
-        for num_codes in SIZES:
-            found = measure(num_codes, num_workers=2)
-            sent = ", ".join(f"{name.removeprefix('glo-')} {number / 1000:,.1f}" for name, number in found["bytes"].items())
-            print(f"{num_codes:>9,} codes: {found['total'] / 1000:,.1f} kB a step ({sent}), {found['milliseconds']:.1f} ms", flush=True)
+    for act, arguments in ((take_steps, options.steps), (save_in_turns, options.save)):
+        if arguments:
+            return act(int(arguments[0]), arguments[1], int(arguments[2]))
+    chosen = [name for name in PARTS if getattr(options, name)] or list(PARTS)
+    results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for name in chosen:
+        results[name] = PARTS[name]()
+        RESULT.write_text(json.dumps(results, indent=1) + "\n")
+    if results.keys() == PARTS.keys():
+        TABLE.write_text(table(results))
 
 
 if __name__ == "__main__":

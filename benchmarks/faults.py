@@ -1,7 +1,8 @@
 """Test what survives faults: processes killed at any moment, damaged files, full disks, two processes at once, and a long run.
 
     python -m benchmarks.faults                  run all parts, print a table and write benchmarks/faults.json
-    python -m benchmarks.faults --part kills     run one part: kills, signals, files, disk, concurrent or soak
+    python -m benchmarks.faults --part kills     run one part: kills, signals, files, disk, concurrent, soak or cluster
+    python -m benchmarks.faults --cluster        the same as --part cluster: several machines, of which one after the other is killed
     python -m benchmarks.faults --page           write book/robustness.md from benchmarks/faults.json
 
 Every run trains in a separate process and saves a checkpoint every few steps instead of every ten minutes, so that many kills happen while
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks import lost_machines
 from glo_lib import training
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import evaluate
@@ -36,6 +38,7 @@ from glo_lib.graph.backend import tf
 from glo_lib.images import decode, store
 from glo_lib.runs import checkpoints
 from glo_lib.runs import folder as run_folder
+from glo_lib.training.loop import OnStep
 
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "faults.json", HERE.parent / "book" / "robustness.md"
@@ -118,7 +121,7 @@ def end(child: int, at_most: float = 600) -> int:
     raise TimeoutError(f"process {child} did not end within {at_most:.0f} s")
 
 
-def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOINTS) -> Callable[[], Any]:
+def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOINTS, on_step: OnStep | None = None) -> Callable[[], Any]:
     """Return a function that trains with frequent checkpoints, slow decoding and no figures."""
 
     def work():
@@ -126,7 +129,7 @@ def training_work(config: TrainConfig, every_steps: int = STEPS_BETWEEN_CHECKPOI
         decode.FILES_PER_BATCH = 2
         hook = tf.compat.v1.train.CheckpointSaverHook
         tf.compat.v1.train.CheckpointSaverHook = lambda folder, save_secs, **rest: hook(folder, save_steps=every_steps, **rest)
-        training.train(config)
+        training.train(config, on_step)
 
     return work
 
@@ -486,6 +489,33 @@ def soak(root: Path, steps: int = 20_000) -> dict[str, Any]:
     }
 
 
+# ---------------------------------------------------------------------------------------------------------------- several machines
+
+
+def cluster(root: Path) -> dict[str, Any]:
+    """Kill the processes of a training on several machines at random moments, and compare its outcome with that of an undisturbed one."""
+    data, outcomes, recoveries = smooth_images(root / "data", 40), [], []
+    for name in ("undisturbed", "killed"):
+        place = Place(data, root / name, root / f"cache-{name}")
+        hurry, log = Path(f"{place.run}.hurry"), Path(f"{place.run}.log")
+        # 2 workers with a tower each; 40 images in batches of 8
+        settings = place.config(batch_size=4, num_epochs=lost_machines.STEPS // 5, answer_seconds=120).as_dict()
+        with lost_machines.Machines(settings, log, {**os.environ, "GLO_CACHE_DIR": str(place.cache)}) as machines:
+            if name == "killed":
+                recoveries = lost_machines.kill_all(machines, hurry, random.Random(12), lambda place=place: where(place))
+            else:
+                hurry.touch()
+                assert machines.wait(seconds=3600) == 0, log_of(place)
+        outcomes.append(outcome(place))
+    return {
+        **lost_machines.summary(recoveries),
+        "steps": lost_machines.STEPS,
+        "bytes_compared": sum(map(len, outcomes[0].values())),
+        "bytes_lost": bytes_different(*outcomes),
+        "left_behind": left_behind(place),
+    }
+
+
 # -------------------------------------------------------------------------------------------------------------------------- main
 
 
@@ -505,6 +535,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "disk": disk,
     "concurrent": concurrent,
     "soak": soak,
+    "cluster": cluster,
 }
 
 
@@ -565,6 +596,10 @@ def table(results: dict[str, Any]) -> str:
                 "",
             )
         )
+    if found := results.get("cluster"):
+        what = "kill one of five processes that train together (`kill -9`)"
+        in_time = f"{found['within_limit']} of {found['recoveries']} times back within {lost_machines.LIMIT:.0f} s"
+        rows.append((what, found["kills"], in_time, found["bytes_lost"]))
     if found := results.get("soak"):
         files_open = " to ".join(map(str, sorted({found["open_files"][0], found["open_files"][-1]})))
         grown = f"{found['megabytes_per_10000_steps']:+.1f} MB per 10,000 steps, {files_open} open files"
@@ -572,6 +607,21 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|---|---:|---|---:|", *lines[1:]])
 
+
+MACHINES_TEXT = """\
+## Several machines
+
+On several machines ({{doc}}`faq`) the same holds, as long as the number of workers and servers does not change: a killed worker or
+parameter server is waited for, and training goes on from the newest checkpoint by itself; after the end of the chief the same command is
+given again. This was tried with two parameter servers, two workers and a chief, as processes of one machine (`python -m benchmarks.faults
+--cluster`, with a seed). During a run of {steps:,} steps {kills} processes were killed at random moments with `kill -9`, {twice} of them
+while training was still waiting for another one, and each was started again at once, as systemd or Kubernetes would do. {verdict} At most
+{repeated} steps had to be repeated. {limit}
+
+| killed | times | longest time until the next step |
+|---|---:|---:|
+{rows}
+"""
 
 PAGE_TEXT = """\
 # What a training run survives
@@ -644,6 +694,7 @@ not finite.
 
 **Safety.** Nothing in a run folder is unpickled, and no setting reaches a shell.
 
+{several_machines}
 ## How it was tested
 
 This table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All
@@ -664,6 +715,32 @@ not taken for an image). *Before* means that the checkpoint before the damaged o
 |---|---:|---|
 {kinds}
 """
+
+
+def cluster_rows(found: dict[str, Any]) -> list[tuple[str, int, float]]:
+    """Return, for each kind of task, its name, how often it was killed, and the longest recovery in seconds."""
+    names = {"worker": "worker", "ps": "parameter server", "chief": "chief"}
+    counted = {kind: sum(number for task, number in found["by_task"].items() if task.startswith(kind)) for kind in names}
+    return [(name, counted[kind], found["longest_recovery_seconds"].get(kind, 0.0)) for kind, name in names.items()]
+
+
+def several_machines(found: dict[str, Any] | None) -> str:
+    """Return the section of the page on several machines; nothing if that has not been measured."""
+    if found is None:
+        return ""
+    lost, number = found["bytes_lost"], f"{found['bytes_compared']:,}"
+    equal = f"At the end all {number} bytes of the results that are compared below were those of an undisturbed run."
+    late = found["recoveries"] - found["within_limit"]
+    in_time = f"The next step was always taken within {lost_machines.LIMIT:.0f} seconds of the last kill"
+    return MACHINES_TEXT.format(
+        steps=found["steps"],
+        kills=found["kills"],
+        twice=found["two_at_once"],
+        verdict=equal if not lost else f"At the end {lost:,} of {number} compared bytes differed from those of an undisturbed run.",
+        repeated=found["most_steps_repeated"],
+        limit=f"{in_time}{f', except {late} times' if late else ''}, on two cores that other programs used as well.",
+        rows="\n".join(f"| {name} | {times} | {seconds:.1f} s |" for name, times, seconds in cluster_rows(found)),
+    )
 
 
 def page(results: dict[str, Any]) -> str:
@@ -688,6 +765,7 @@ def page(results: dict[str, Any]) -> str:
         started=concurrent["of"],
         refused=concurrent["second_process_refused"],
         minutes=f"{minutes:.0f}",
+        several_machines=several_machines(results.get("cluster")),
         table=table(results),
         repeated=killed["most_steps_repeated"],
         between=STEPS_BETWEEN_CHECKPOINTS,
@@ -698,6 +776,7 @@ def page(results: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="one part alone; may be given several times")
+    parser.add_argument("--cluster", dest="part", action="append_const", const="cluster", help="the same as --part cluster")
     parser.add_argument("--page", action="store_true", help="write the page of the book from the results")
     arguments = parser.parse_args()
     if arguments.page:
