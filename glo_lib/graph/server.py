@@ -7,6 +7,7 @@ Each server holds a note on itself in a variable: its task, its cluster, and the
 note of every task before it begins, so that a mistake is named and does not become a wait without end.
 """
 
+import contextlib
 import ctypes
 import functools
 import ipaddress
@@ -16,8 +17,9 @@ import socket
 import stat
 import struct
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ from glo_lib.graph.session import open_session, session_config
 v1 = tf.compat.v1
 CONTAINER = "glo_lib"  # of the note; sessions of training use another
 SECONDS_BETWEEN_ATTEMPTS = 0.5
+SECONDS_BETWEEN_LOOKS = 0.0005  # for a socket that TensorFlow opens
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
 NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF in <linux/filter.h>
 
@@ -70,12 +73,12 @@ def start_server(cluster: Cluster) -> str:
     own = cluster.own
     _check_free(own)
     try:
-        server = tf.distribute.Server(
-            tf.train.ClusterSpec(cluster.addresses()), job_name=own.kind, task_index=own.index, config=session_config()
-        )
+        with _listening_only_at(own):
+            server = tf.distribute.Server(
+                tf.train.ClusterSpec(cluster.addresses()), job_name=own.kind, task_index=own.index, config=session_config()
+            )
     except tf.errors.OpError as error:
         raise ClusterError(f"{own} cannot be served: {error.message}") from None
-    listen_only_at(own)
     _write_note(server.target, cluster)
     return server.target
 
@@ -94,11 +97,30 @@ def _check_free(task: Task) -> None:
             ) from None
 
 
+@contextlib.contextmanager
+def _listening_only_at(task: Task) -> Iterator[None]:
+    """Call `listen_only_at` again and again while the block starts a server, which listens for some time before the block ends."""
+    started = threading.Event()
+
+    def limit() -> None:
+        while not started.wait(SECONDS_BETWEEN_LOOKS):
+            listen_only_at(task)
+
+    thread = threading.Thread(target=limit, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        started.set()
+        thread.join()
+        listen_only_at(task)
+
+
 def listen_only_at(task: Task) -> bool:
     """Let the listening sockets of this process on the task's port accept connections to the task's own address only.
 
-    TensorFlow binds them to every interface. A filter in the kernel then drops each packet that is meant for another address. An address
-    that stands for every interface leaves them as they are.
+    TensorFlow binds them to every interface. A filter in the kernel then drops each packet that is meant for another address, and
+    connections to another address that were accepted before are ended. An address that stands for every interface leaves all as they are.
 
     Returns:
         Whether there is such a filter. It is made on Linux only.
@@ -107,13 +129,18 @@ def listen_only_at(task: Task) -> bool:
     if sys.platform != "linux" or address.is_unspecified:
         return False
     program = _only_for(address)
-    for listening in _listening_sockets(port):
-        buffer = ctypes.create_string_buffer(program, len(program))
-        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
+    for found in _sockets_at(port):
+        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            buffer = ctypes.create_string_buffer(program, len(program))
+            found.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
+        elif _address_of(found) != address:
+            with contextlib.suppress(OSError):  # the other side has ended the connection meanwhile
+                found.shutdown(socket.SHUT_RDWR)
     return True
 
 
-def _listening_sockets(port: int) -> Iterable[socket.socket]:
+def _sockets_at(port: int) -> Iterator[socket.socket]:
+    """Yield copies of this process' TCP sockets with this local port: those that listen, and those that were accepted."""
     for entry in os.listdir("/proc/self/fd"):
         try:
             if not stat.S_ISSOCK(os.fstat(int(entry)).st_mode):
@@ -123,8 +150,13 @@ def _listening_sockets(port: int) -> Iterable[socket.socket]:
             continue
         with found:
             is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
-            if is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
+            if is_tcp and found.getsockname()[1] == port:
                 yield found
+
+
+def _address_of(found: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(found.getsockname()[0].partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address  # a socket for both kinds of addresses writes IPv4 ones as IPv6
 
 
 def _only_for(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:

@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 
 import pytest
 
 import glo_lib
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Task, read_cluster
-from glo_lib.graph.server import ClusterError, Note, _check_free, _misfit, find_cluster, listen_only_at, read_note
+from glo_lib.graph.server import ClusterError, Note, _check_free, _listening_only_at, _misfit, find_cluster, listen_only_at, read_note
 
 
 def free_port():
@@ -51,6 +53,31 @@ def test_a_server_is_not_reached_at_another_address(served):
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with pytest.raises(OSError):  # it is dropped: TensorFlow itself listens at every address
         socket.create_connection(("127.0.0.2", port), timeout=0.5)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "both"])
+def test_connections_to_other_addresses_from_before_the_filter_are_ended(family):
+    with socket.socket(family) as listening, ExitStack() as stack:
+        listening.bind(("", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        clients = [stack.enter_context(socket.create_connection((host, port), timeout=5)) for host in ("127.0.0.1", "127.0.0.2")]
+        accepted = [stack.enter_context(listening.accept()[0]) for _ in clients]
+        assert listen_only_at(Task("ps", 0, f"127.0.0.1:{port}"))
+        accepted[0].sendall(b"here")
+        assert [client.recv(4) for client in clients] == [b"here", b""]
+
+
+def test_a_server_is_limited_to_its_address_while_it_starts():
+    with socket.socket() as listening:
+        listening.bind(("", 0))
+        port = listening.getsockname()[1]
+        with _listening_only_at(Task("ps", 0, f"127.0.0.1:{port}")):
+            listening.listen()
+            time.sleep(0.2)
+            with pytest.raises(OSError):
+                socket.create_connection(("127.0.0.2", port), timeout=0.3)
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 
 def test_tasks_that_do_not_answer_are_named_within_the_time(served):
