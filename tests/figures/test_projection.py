@@ -102,7 +102,7 @@ def test_a_small_training_depends_on_its_seed_alone(images):
 def test_a_small_training_projects_stored_codes_only_if_it_is_told_to(images):
     on_the_sphere = small_run(images, reproject=lambda rows: 2 * project(rows)).after
     np.testing.assert_allclose(norms(on_the_sphere), 2, rtol=1e-5)
-    assert np.abs(norms(small_run(images).after) - norms(small_run(images).before)).max() > 0.01
+    assert norms(small_run(images).after).std() > 0.3  # the initial codes have different norms
     in_the_ball = norms(small_run(images, projection=project_ball, reproject=project_ball).after)
     assert in_the_ball.max() <= 1 + 1e-6 and in_the_ball.min() < 0.99
 
