@@ -125,6 +125,14 @@ def test_the_images_start_the_full_run_and_show_the_book():
     assert f"\t{build.removeprefix('RUN ')}" in re.sub(r'PATH="[^"]*" ', "", (ROOT / "Makefile").read_text())
 
 
+def test_the_pages_are_copied_from_where_jupyter_book_writes_them():
+    from jupyter_book.cli.main import find_config_path
+
+    folder, is_found = find_config_path(ROOT / "book")  # the pages are written beside the configuration
+    assert is_found and arguments_of("packages", "WORKDIR") == ["/src"] and arguments_of("book-pages", "COPY") == [". ."]
+    assert arguments_of("book", "COPY") == [f"--from=book-pages {Path('/src') / folder.relative_to(ROOT) / '_build/html'} /site"]
+
+
 # ------------------------------------------------------------------------------------------------------------- what they run
 
 
