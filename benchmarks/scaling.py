@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.__main__ import machine
-from benchmarks.turns import Measurement, answer, take_turns
+from benchmarks.turns import answer, take_turns
 
 RESULTS = Path(__file__).parent / "scaling.json"
 SERVERS = 2
@@ -73,46 +74,70 @@ CASES = (
 
 # --------------------------------------------------------------------------------------------------- one case, in a process of its own
 @contextlib.contextmanager
-def open_training(case: Case, folder: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a training; yield its session and its `glo_lib.training.TrainGraph`."""
-    from glo_lib.config import TrainConfig
+def open_training(case: Case, folder: Path, devices: Any = None, container: str = "") -> Iterator[tuple[Any, Any]]:
+    """Open a training in a folder of its own; yield its session and its `glo_lib.training.TrainGraph`.
+
+    Args:
+        case: what to train.
+        folder: for its images.
+        devices: of a cluster; None: those of this process.
+        container: of the variables, which have the same names in all trainings on the same servers.
+    """
     from glo_lib.graph.backend import tf
-    from glo_lib.graph.cluster import chief_cluster
     from glo_lib.graph.devices import choose_devices
-    from glo_lib.images.store import DecodedImages
     from glo_lib.runs.folder import Progress
     from glo_lib.runs.run import Run
     from glo_lib.training import Setting, TrainGraph, build_loss, build_model, build_train_ops
     from glo_lib.training.loop import _initialise
-    from glo_lib.training.machines import connect
 
-    v1, cluster = tf.compat.v1, chief_cluster()
-    config = TrainConfig(
-        image_size=case.image_size, num_dims=case.num_dims, batch_size=case.batch_size, gpus=case.towers, code_init="normal",
-        precision="float32", answer_seconds=ALIVE_SECONDS,
-    )  # fmt: skip
-    images = DecodedImages(folder / "images.uint8", case.num_codes, case.image_size, ())
-    with open(images.path, "wb") as file:
-        file.truncate(images.num_bytes)
-    devices = choose_devices(config.gpus, "float32") if cluster is None else connect(config, cluster, images, folder)
-    setting = Setting(config, devices, images, Run(folder, config, None, Progress(0, 0.0)))
-    with tf.Graph().as_default(), tf.device(devices.job) if devices.job else contextlib.nullcontext():
+    v1, config = tf.compat.v1, config_of(case)
+    devices = devices or choose_devices(case.towers, "float32")
+    setting = Setting(config, devices, empty_images(case, folder), Run(folder, config, None, Progress(0, 0.0)))
+    with contextlib.ExitStack() as stack:
+        tf_graph = stack.enter_context(tf.Graph().as_default())
+        stack.enter_context(tf_graph.container(container))
+        stack.enter_context(tf.device(devices.job or None))
         model = build_model(setting)
         loss = build_loss(setting, model)
         graph = TrainGraph(model, loss, build_train_ops(setting, model, loss))
         initialise, start = _initialise(setting, graph), v1.global_variables_initializer()
-        with v1.Session(devices.master, config=devices.session_config) as session:
-            session.run(start)
-            initialise(None, session)
-            yield session, graph
+        session = stack.enter_context(v1.Session(devices.master, config=devices.session_config))
+        session.run(start)
+        initialise(None, session)
+        yield session, graph
+
+
+def config_of(case: Case) -> Any:
+    """The settings of a case."""
+    from glo_lib.config import TrainConfig
+
+    sizes = {"image_size": case.image_size, "num_dims": case.num_dims, "batch_size": case.batch_size, "gpus": case.towers}
+    return TrainConfig(**sizes, code_init="normal", precision="float32", answer_seconds=ALIVE_SECONDS)
+
+
+def empty_images(case: Case, folder: Path) -> Any:
+    """A file without content in place of the decoded images; it takes no room on the disk."""
+    from glo_lib.images.store import DecodedImages
+
+    folder.mkdir(exist_ok=True)
+    images = DecodedImages(folder / "images.uint8", case.num_codes, case.image_size, ())
+    with open(images.path, "wb") as file:
+        file.truncate(images.num_bytes)
+    return images
 
 
 @contextlib.contextmanager
-def cluster_of(case: Case) -> Iterator[None]:
-    """Start the servers and workers of a case on the loopback, and make this process their chief; without workers, do nothing."""
+def cluster_of(case: Case, folder: Path) -> Iterator[Any]:
+    """Start the servers and workers of a case on the loopback, with this process as their chief; yield the devices.
+
+    Without workers nothing is started, and None is yielded.
+    """
     if not case.workers:
-        yield
+        yield None
         return
+    from glo_lib.graph.cluster import chief_cluster
+    from glo_lib.training.machines import connect
+
     numbers = {"chief": 1, "ps": SERVERS, "worker": case.workers}
     addresses = {kind: [_free_address() for _ in range(number)] for kind, number in numbers.items()}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": addresses, "task": {"type": "chief", "index": 0}})
@@ -124,7 +149,7 @@ def cluster_of(case: Case) -> Iterator[None]:
                 task = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sys.stderr, env={**os.environ, "TF_CONFIG": setting})
                 stack.callback(task.wait)
                 stack.callback(task.kill)
-        yield
+        yield connect(config_of(case), chief_cluster(), empty_images(case, folder), folder)
 
 
 def _free_address() -> str:
@@ -145,42 +170,91 @@ def serve_until_alone() -> None:
     command_line(["serve"])
 
 
+def serve_group(cases: Sequence[Case]) -> None:
+    """Serve the steps of several cases with as many workers: for each line of numbers of steps, print the seconds of a step of each case.
+
+    They share one process and its servers and workers, so that the machine has few processes.
+    """
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):
+            devices = stack.enter_context(cluster_of(cases[0], Path(name)))
+            trainings = [open_training(case, Path(name, f"{place}"), devices, f"case{place}") for place, case in enumerate(cases)]
+            opened = [stack.enter_context(training) for training in trainings]
+        for line in sys.stdin:
+            print(
+                json.dumps([take_steps(*training, number) for training, number in zip(opened, json.loads(line), strict=True)]), flush=True
+            )
+
+
+def take_steps(session: Any, graph: Any, number: int) -> float:
+    """Take some steps; return the seconds of a step."""
+    began = time.perf_counter()
+    for _ in range(number):
+        session.run(graph.train_ops.step)
+    return (time.perf_counter() - began) / number
+
+
 def serve_case(case: Case) -> None:
     """Serve `take_turns` with the steps of a case."""
-    with tempfile.TemporaryDirectory() as folder, cluster_of(case), open_training(case, Path(folder)) as (session, graph):
-        answer(lambda number: [session.run(graph.train_ops.step) for _ in range(number)])
+    with tempfile.TemporaryDirectory() as folder, open_training(case, Path(folder)) as (session, graph):
+        answer(lambda number: take_steps(session, graph, number))
 
 
 # ------------------------------------------------------------------------------------------------------------------- all cases
-def measure(cases: Sequence[Case], steps: dict[str, int], rounds: int) -> dict[str, list[Measurement]]:
-    """Measure the cases in turns, by their position in the list."""
-    commands = {str(number): ["benchmarks.scaling", "--case", json.dumps(case)] for number, case in enumerate(cases)}
-    return take_turns(commands, steps, rounds)
+class Group:
+    """Some cases in a process of their own, which `serve_group` serves."""
 
+    def __init__(self, cases: Sequence[Case]):
+        self.cases = cases
+        command = [sys.executable, "-m", "benchmarks.scaling", "--group", json.dumps(cases)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-def summary(case: Case, turns: Sequence[Measurement]) -> dict[str, Any]:
-    """The case with its seconds per step: the lower quartile of its turns, since other programs only make steps longer, and the median."""
-    low, median, _ = statistics.quantiles((turn.seconds for turn in turns), n=4)
-    return {**case._asdict(), "name": case.name, "seconds": low, "median_seconds": median, "anonymous_mb": turns[-1].anonymous_mb}
+    def take(self, steps: Sequence[int]) -> list[float]:
+        """Take so many steps of each case; return the seconds of a step of each."""
+        self._process.stdin.write(f"{json.dumps(steps)}\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process of {self.cases[0].name} ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
 
 
 def measure_points(rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """Measure all cases; each turn has as many steps as take some tenths of a second."""
-    numbers = [str(number) for number in range(len(CASES))]
-    tried = measure(CASES, dict.fromkeys(numbers, 3), 1)
-    steps = {number: max(2, round(TURN_SECONDS / tried[number][0].seconds)) for number in numbers}
-    found = measure(CASES, steps, rounds)
-    return [summary(case, found[number]) for number, case in zip(numbers, CASES, strict=True)]
+    """Measure all cases; in each turn, a case takes as many steps as take some tenths of a second."""
+    groups = [Group([case for case in CASES if case.workers == workers]) for workers in sorted({case.workers for case in CASES})]
+    try:
+        for group in groups:
+            group.take([2] * len(group.cases))  # warm up
+        steps = [[max(2, round(TURN_SECONDS / seconds)) for seconds in group.take([3] * len(group.cases))] for group in groups]
+        turns = [[group.take(numbers) for group, numbers in zip(groups, steps, strict=True)] for _ in range(rounds)]
+    finally:
+        for group in groups:
+            group.close()
+    found = {case: [turn[place][number] for turn in turns] for place, group in enumerate(groups) for number, case in enumerate(group.cases)}
+    return [summary(case, found[case]) for case in CASES]
+
+
+def summary(case: Case, seconds: Sequence[float]) -> dict[str, Any]:
+    """The case with its seconds per step: the lower quartile of its turns, since other programs only make steps longer, and the median."""
+    low, median, _ = statistics.quantiles(seconds, n=4)
+    return {**case._asdict(), "name": case.name, "seconds": low, "median_seconds": median}
 
 
 def measure_rows(sizes: Sequence[int] = ROW_SIZES, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Measure steps with tables of several sizes, for images of 32 pixels."""
-    cases = [Case(32, 32, num_codes=size, num_dims=ROW_DIMS, fitted=False) for size in sizes]
-    found = measure(cases, {str(number): ROW_STEPS for number in range(len(cases))}, rounds)
-    rows = [summary(case, found[str(number)]) for number, case in enumerate(cases)]
-    for row, turns in zip(rows, found.values(), strict=True):
-        low, median, high = statistics.quantiles([turn.seconds / first.seconds for turn, first in zip(turns, found["0"], strict=True)], n=4)
-        row["over_first"] = [low, median, high]
+    cases = {str(size): Case(32, 32, num_codes=size, num_dims=ROW_DIMS, fitted=False) for size in sizes}
+    commands = {size: ["benchmarks.scaling", "--case", json.dumps(case)] for size, case in cases.items()}
+    turns = take_turns(commands, dict.fromkeys(cases, ROW_STEPS), rounds)
+    first, rows = turns[str(sizes[0])], []
+    for size, case in cases.items():
+        ratios = [turn.seconds / other.seconds for turn, other in zip(turns[size], first, strict=True)]
+        row = summary(case, [turn.seconds for turn in turns[size]])
+        rows.append({**row, "anonymous_mb": turns[size][-1].anonymous_mb, "over_first": statistics.quantiles(ratios, n=4)})
     return rows
 
 
@@ -194,19 +268,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each case (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: benchmarks/scaling.json)")
     parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--group", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--task", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.task:
         return serve_until_alone()
     if options.case:
         return serve_case(Case(*options.case))
+    if options.group:
+        return serve_group([Case(*case) for case in options.group])
     os.environ |= QUIET
     part = {"rows": measure_rows(options.sizes, options.rounds)} if options.rows else {"points": measure_points(options.rounds)}
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
     results |= {"machine": machine(), "date": date.today().isoformat(), **part}
     options.results.write_text(json.dumps(results, indent=1) + "\n")
     for row in next(iter(part.values())):
-        print(f"{row['num_codes']:>12,} codes, {row['name']:40} {1000 * row['seconds']:8.1f} ms {row['anonymous_mb']:8,.0f} MB", flush=True)
+        print(f"{row['num_codes']:>12,} codes, {row['name']:40} {1000 * row['seconds']:8.1f} ms", flush=True)
     return None
 
 

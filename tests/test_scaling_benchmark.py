@@ -19,11 +19,18 @@ def test_a_case_is_a_training_whose_steps_visit_the_rows_of_their_batches(tmp_pa
         assert session.run(graph.train_ops.global_step) == 3 and moved.sum() == 3 * 2
 
 
-def test_a_training_without_workers_starts_no_process(monkeypatch):
+def test_trainings_of_one_process_have_variables_of_their_own(tmp_path):
+    small = Case(32, 2, num_codes=50, num_dims=4)
+    with scaling.open_training(small, tmp_path / "a") as first, scaling.open_training(small, tmp_path / "b") as second:
+        assert scaling.take_steps(*first, 3) > 0 and scaling.take_steps(*second, 1) > 0
+        assert [session.run(graph.train_ops.global_step) for session, graph in (first, second)] == [3, 1]
+
+
+def test_a_training_without_workers_starts_no_process(monkeypatch, tmp_path):
     monkeypatch.setattr(scaling.subprocess, "Popen", None)
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with scaling.cluster_of(Case(32, 2)):
-        assert "TF_CONFIG" not in os.environ
+    with scaling.cluster_of(Case(32, 2), tmp_path) as devices:
+        assert devices is None and "TF_CONFIG" not in os.environ
 
 
 def test_names_say_where_the_towers_are():
@@ -39,36 +46,47 @@ def test_the_cost_model_has_more_points_than_prices_and_other_points_to_be_teste
         assert {case.workers for case in cases} == {0, 1, 2}
 
 
-def turns(*seconds):
-    return [Measurement(number, 100.0, 50.0) for number in seconds]
-
-
 def test_a_summary_has_the_lower_quartile_and_the_median():
-    found = scaling.summary(Case(32, 2), turns(1, 2, 3, 4, 5, 6, 70))
-    assert (found["seconds"], found["median_seconds"], found["anonymous_mb"], found["batch_size"]) == (2, 4, 50, 2)
+    found = scaling.summary(Case(32, 2), [1, 2, 3, 4, 5, 6, 70])
+    assert (found["seconds"], found["median_seconds"], found["batch_size"]) == (2, 4, 2)
 
 
 def test_sizes_of_the_table_are_compared_within_each_round(monkeypatch):
-    found = {"0": turns(1, 10, 2), "1": turns(1.1, 11, 2.2)}
-    monkeypatch.setattr(scaling, "measure", lambda cases, steps, rounds: found)
+    found = {"10": (1, 10, 2), "20": (1.1, 11, 2.2)}
+    turns = {size: [Measurement(seconds, 100.0, 50.0) for seconds in times] for size, times in found.items()}
+    monkeypatch.setattr(scaling, "take_turns", lambda commands, work, rounds: turns)
     first, second = scaling.measure_rows([10, 20], rounds=3)
     assert second["num_codes"] == 20 and second["over_first"] == pytest.approx([1.1] * 3) and first["over_first"] == [1] * 3
+    assert second["anonymous_mb"] == 50
 
 
-def test_turns_have_so_many_steps_that_they_take_about_the_same_time(monkeypatch):
-    asked = []
+class SlowGroup:
+    """Takes a tenth of a second for each step of a training in one process, and a second for others."""
 
-    def measure(cases, steps, rounds):
-        asked.append(steps)
-        return {number: turns(0.01, 0.01) if cases[int(number)].image_size < 128 else turns(1, 1) for number in steps}
+    asked = []  # noqa: RUF012
 
-    monkeypatch.setattr(scaling, "measure", measure)
+    def __init__(self, cases):
+        self.cases = cases
+
+    def take(self, steps):
+        self.asked.append(list(steps))
+        return [1.0 if case.workers else 0.1 for case in self.cases]
+
+    def close(self):
+        self.asked.append("closed")
+
+
+def test_cases_with_as_many_workers_share_a_process_and_all_turns_take_about_the_same_time(monkeypatch):
+    monkeypatch.setattr(scaling, "Group", SlowGroup)
     points = scaling.measure_points(rounds=2)
-    assert len(points) == len(scaling.CASES) and set(asked[0].values()) == {3} and set(asked[1].values()) == {40, 2}
+    assert [point["name"] for point in points] == [case.name for case in scaling.CASES]
+    assert [point["seconds"] for point in points] == [1.0 if case.workers else 0.1 for case in scaling.CASES]
+    assert [steps[0] for steps in SlowGroup.asked[:-3]] == [2, 2, 2, 3, 3, 3, 4, 2, 2, 4, 2, 2]  # warm up, try, two rounds
+    assert SlowGroup.asked[-3:] == ["closed"] * 3
 
 
 def test_each_part_keeps_the_results_of_the_other(monkeypatch, tmp_path):
-    row = scaling.summary(Case(32, 2), turns(1, 2, 3))
+    row = scaling.summary(Case(32, 2), [1, 2, 3])
     monkeypatch.setattr(scaling, "measure_points", lambda rounds: [row])
     monkeypatch.setattr(scaling, "measure_rows", lambda sizes, rounds: [row, row])
     results = tmp_path / "scaling.json"

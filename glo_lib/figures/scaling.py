@@ -158,6 +158,8 @@ def show_errors(points: Sequence[ErrorPoint]) -> Figure:
     ends = 1000 * np.array([min(point.measured for point in points) / 1.2, max(point.measured for point in points) * 1.2])
     above.plot(ends, ends, color=GREY, lw=1, label="predicted = measured")
     above.set(xscale="log", yscale="log", ylabel="predicted (ms)")
+    above.xaxis.set_major_formatter("{x:g}")
+    above.yaxis.set_major_formatter("{x:g}")
     below.axhline(0, color=GREY, lw=1)
     below.set(xlabel="measured time of a step (ms)", ylabel="error (%)")
     above.legend(frameon=False)
@@ -183,15 +185,20 @@ def show_parts(
     figure, axis = new_figure((6.5, 3.8))
     axis.fill_between(gpus, *band, color="0.85", label="whole step")
     for number, (name, values) in enumerate(parts.items()):
-        axis.plot(gpus, values, LINE_STYLES[number % len(LINE_STYLES)], color=COLOURS[number % len(COLOURS)], label=name)
+        axis.plot(gpus, _positive(values), LINE_STYLES[number % len(LINE_STYLES)], color=COLOURS[number % len(COLOURS)], label=name)
     for name, values in other.items():
-        axis.plot(gpus, values, ":", color="black", lw=1, label=name)
+        axis.plot(gpus, _positive(values), ":", color="black", lw=1, label=name)
     axis.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="time per step (ms)")
     axis.set_xticks(gpus, map(str, gpus))
     axis.minorticks_off()
     tidy(axis, grid="major")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _positive(values: Sequence[float]) -> np.ndarray:
+    """What a logarithmic axis can show; a curve has a gap where a part takes no time."""
+    return np.where(np.array(values) > 0, values, np.nan)
 
 
 def show_table_sizes(
@@ -213,7 +220,10 @@ def show_table_sizes(
     right.plot(sizes[1:], predicted[1:], "--", color=GREEN, label="codes, moments, visits")
     right.set(xscale="log", yscale="log", xlabel="number of codes N", ylabel="memory (GB)")
     right.legend(frameon=False, fontsize=8)
-    for axis in (left, right):
+    right.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    for axis, places in ((left, sizes), (right, sizes[1:])):
+        axis.set_xticks(places, [f"{size:,}" for size in places], fontsize=TEXT_SIZE)
+        axis.minorticks_off()
         tidy(axis, grid="major")
     return figure
 
@@ -229,8 +239,7 @@ def show_gain(towers: Sequence[int], gains: Mapping[str, Sequence[float]], cost:
     figure, axis = new_figure((6.5, 3.2))
     for number, (name, values) in enumerate(gains.items()):
         axis.plot(towers, values, LINE_STYLES[number % len(LINE_STYLES)], color=COLOURS[number % len(COLOURS)], label=name)
-    axis.axhline(cost, color=GREY, lw=1)
-    axis.text(towers[0], cost, f" above this line asynchronous updates pay (f = {cost:g})", color=GREY, fontsize=TEXT_SIZE, va="bottom")
+    axis.axhline(cost, color=GREY, lw=1, label=f"f = {cost:g}: above, asynchronous updates pay")
     axis.set(xscale="log", xlabel="towers K", ylabel="batches per second,\nasynchronous / synchronous")
     axis.set_xticks(towers, map(str, towers))
     axis.minorticks_off()
