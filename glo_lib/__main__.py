@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glo_lib.config import DEFAULT_PRIOR, PRIORS
+
 DESCRIPTION = """\
 What a trained run can do, as PNG grids. RUN is the folder that training filled; nothing else is needed, except for
 encode and neighbours, which also look at the training images (those of the run's settings, or of --data)."""
@@ -19,6 +21,7 @@ Exit status: 0 all done; 1 done, but for image files that could not be read; 2 n
 COLUMNS = 10
 DEFAULT_NEIGHBOURS = 3
 MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
+WHY_THIS_PRIOR = "default: %(default)s"
 MAX_LINES = 10  # about images that were cropped and resized
 HIDDEN_PRIOR_WEIGHT = (
     0.003  # weight of the prior on the codes, so that the filled half looks like the training images (chapter on inference)
@@ -153,7 +156,8 @@ def _command(commands, name: str, function: Callable[[argparse.Namespace], int],
 
 
 def _add_prior(command: argparse.ArgumentParser, number: int) -> None:
-    command.add_argument("--prior", default="diagonal", metavar="PRIOR", help="unit, diagonal, full or mixture (default: %(default)s)")
+    names = ", ".join(prior.replace("Gaussian", "").strip() for prior in PRIORS)  # glo_lib.inference.priors.short_name
+    command.add_argument("--prior", default=DEFAULT_PRIOR, metavar="PRIOR", help=f"{names} ({WHY_THIS_PRIOR})")
     command.add_argument("--n", type=int, default=number, help="number of samples (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: %(default)s)")
 

@@ -16,7 +16,10 @@ from glo_lib.recipe import Phase, parse_loss, parse_phases
 LOSSES = ("mse", "mpse", "lap1", "perceptual")  # glo_lib.losses
 PROJECTIONS = ("sphere", "ball", "none")  # glo_lib.projection
 CODE_INITS = ("pca", "normal")  # glo_lib.training.build.initial_codes
-PRIORS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")  # glo_lib.inference.priors
+GAUSSIANS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")
+QUICK_PRIORS = (*GAUSSIANS, "neighbours")  # those that need not be learned for a minute
+PRIORS = (*QUICK_PRIORS, "imle", "flow")  # glo_lib.inference.priors
+DEFAULT_PRIOR = "diagonal"  # of the command line, which says why
 PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 ROUTES = ("auto", "fast", "slim")  # glo_lib.graph.layers, tf-slim
 SCHEDULES = ("cosine", "constant")

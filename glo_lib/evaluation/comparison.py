@@ -8,7 +8,7 @@ import numpy as np
 
 from glo_lib import inference
 from glo_lib.codes import fit_pca
-from glo_lib.config import TrainConfig
+from glo_lib.config import GAUSSIANS, TrainConfig
 from glo_lib.evaluation.features import AttributeClassifier, Features, pca_features
 from glo_lib.evaluation.judges import TITLES, Judge, compare_people
 from glo_lib.evaluation.metrics import (
@@ -152,7 +152,7 @@ def _fit_classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> 
 
 
 def glo_contender(
-    run_dir: Path, sets: ImageSets, name: str = "GLO", seed: int = 0, steps: int = 100, priors: Sequence[str] = tuple(inference.PRIORS)
+    run_dir: Path, sets: ImageSets, name: str = "GLO", seed: int = 0, steps: int = 100, priors: Sequence[str] = GAUSSIANS
 ) -> Contender:
     """Decode the images of a trained GLO: from its learned codes, from codes of held-out images, and from samples of its priors.
 
@@ -164,7 +164,7 @@ def glo_contender(
         name: name of the model in the table.
         seed: seed of the samples.
         steps: steps of the optimisation.
-        priors: keys of `glo_lib.inference.PRIORS`.
+        priors: keys of `glo_lib.inference.PRIORS`. Default: the Gaussian ones, which can be compared with a VAE's own prior.
     """
     model = inference.load(run_dir)
     regression = inference.fit_code_regression(sets.training, model)

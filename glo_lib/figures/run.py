@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from glo_lib.config import QUICK_PRIORS
 from glo_lib.figures.style import show_grid, show_loss, show_rows
 from glo_lib.inference.interpolation import interpolate
 from glo_lib.inference.model import TrainedModel
 from glo_lib.inference.neighbours import nearest_neighbours
-from glo_lib.inference.priors import PRIORS, sample
+from glo_lib.inference.priors import sample
 from glo_lib.runs.folder import read_history
 
 COLUMNS = 10
 
 
 def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[str, Figure]:
-    """Make all figures of a run.
+    """Make all figures of a run. There are samples of the priors that need not be learned.
 
     Args:
         run_dir: folder of the run, which holds the history of the loss.
@@ -29,7 +30,7 @@ def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[
     return {
         "loss": show_loss(read_history(run_dir), f"loss ({model.config.loss}, training mode)"),
         "reconstructions": figure_reconstructions(model, images),
-        **{f"samples_{name.replace(' ', '_').lower()}": figure_samples(model, name) for name in PRIORS},
+        **{f"samples_{name.replace(' ', '_').lower()}": figure_samples(model, name) for name in QUICK_PRIORS},
         "interpolation": figure_interpolation(model),
         "neighbours": figure_neighbours(model, images),
     }

@@ -6,7 +6,7 @@ gathers their public names:
 - `glo_lib.inference.model`: load a decoder and its latent codes from a run folder;
 - `glo_lib.inference.encoder`: load the encoder of a VAE from a run folder;
 - `glo_lib.inference.variables`: set the variables of a trained graph, from a checkpoint or from arrays;
-- `glo_lib.inference.priors`: fit distributions to the codes and draw new codes;
+- `glo_lib.inference.priors`: fit distributions to the codes and draw new codes (a package, with a module for each kind);
 - `glo_lib.inference.encoding`: find codes of unseen images by optimisation, and inpaint;
 - `glo_lib.inference.interpolation`: interpolate between codes;
 - `glo_lib.inference.directions`: principal components, attribute directions, and edits;
@@ -49,12 +49,18 @@ from glo_lib.inference.model import TrainedModel, check_one_code_per_image, load
 from glo_lib.inference.neighbours import nearest_codes, nearest_neighbours
 from glo_lib.inference.priors import (
     PRIORS,
+    FlowPrior,
     GaussianPrior,
+    ImlePrior,
     MixturePrior,
+    NeighbourPrior,
     Prior,
     fit_diagonal_gaussian,
+    fit_flow,
     fit_full_gaussian,
+    fit_imle,
     fit_mixture,
+    fit_neighbours,
     fit_prior,
     fit_unit_gaussian,
     sample,
@@ -68,8 +74,11 @@ __all__ = [
     "CodeRegression",
     "EditScore",
     "Encoding",
+    "FlowPrior",
     "GaussianPrior",
+    "ImlePrior",
     "MixturePrior",
+    "NeighbourPrior",
     "PathMeasure",
     "PrincipalDirections",
     "Prior",
@@ -85,8 +94,11 @@ __all__ = [
     "export_saved_model",
     "fit_code_regression",
     "fit_diagonal_gaussian",
+    "fit_flow",
     "fit_full_gaussian",
+    "fit_imle",
     "fit_mixture",
+    "fit_neighbours",
     "fit_prior",
     "fit_probe",
     "fit_unit_gaussian",

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import claims
 from glo_lib import inference
-from glo_lib.config import TrainConfig
+from glo_lib.config import GAUSSIANS, TrainConfig
 from glo_lib.evaluation import comparison, evaluate
 from glo_lib.evaluation.comparison import HEADINGS, MEASURES, average_rows, measure
 from glo_lib.evaluation.judges import Judge
@@ -52,7 +52,7 @@ def test_a_glo_contender_decodes_its_codes_and_a_longer_search_finds_better_ones
     sets, glo, _ = runs
     (short, long), model = (comparison.glo_contender(glo, sets, steps=steps) for steps in (1, 60)), inference.load(glo)
     np.testing.assert_allclose(short.of_training, model.decode(model.codes[sets.rows]), atol=1e-5)
-    assert list(short.samples) == list(inference.PRIORS)
+    assert list(short.samples) == list(GAUSSIANS)
     expected = model.decode(inference.sample(model, "diagonal Gaussian", 12, 0))
     np.testing.assert_allclose(short.samples["diagonal Gaussian"], expected, atol=1e-5)
     assert psnr(sets.held_out, long.of_held_out).mean() > psnr(sets.held_out, short.of_held_out).mean() + 0.2
@@ -160,7 +160,7 @@ def test_the_benchmark_trains_and_measures_every_contender(runs, monkeypatch):
     monkeypatch.setattr(comparison, "measure", lambda contender, _: [{"model": contender.name} for _ in contender.samples])
     models = [row["model"] for row in claims.rows_of_seed(CONFIG)]
     vaes = ["VAE, same steps", "VAE, same seconds", "VAE, same steps, β = 0.1"]
-    assert models == ["GLO"] * len(inference.PRIORS) + ["GLO, random start", *vaes, "PCA", "held-out images"]
+    assert models == ["GLO"] * len(GAUSSIANS) + ["GLO, random start", *vaes, "PCA", "held-out images"]
     assert [(config.model, config.code_init) for config in trained] == [("glo", "pca"), ("glo", "normal")] + 3 * [("vae", "pca")]
     assert [(config.max_seconds, config.kl_weight) for config in trained[2:]] == [(0, 1), (7, 1), (0, 0.1)]
 

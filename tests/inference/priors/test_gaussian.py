@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from glo_lib.inference.priors import PRIORS, fit_diagonal_gaussian, fit_full_gaussian, fit_mixture, fit_prior, fit_unit_gaussian, short_name
+from glo_lib.config import GAUSSIANS
+from glo_lib.inference.priors import fit_diagonal_gaussian, fit_full_gaussian, fit_mixture, fit_prior, fit_unit_gaussian, short_name
 
 
 def correlated_codes(count=500):
@@ -53,7 +54,7 @@ def test_fewer_codes_than_dimensions_give_a_degenerate_gaussian():
     assert np.linalg.matrix_rank(drawn, tol=1e-3) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in PRIORS if name != "unit Gaussian"])
+@pytest.mark.parametrize("name", GAUSSIANS[1:])
 def test_a_single_code_is_all_that_can_be_drawn_from_a_prior_that_is_fitted_to_it(name):
     np.testing.assert_allclose(fit_prior(name, CODES[:1], "none").sample(5, seed=0), np.repeat(CODES[:1], 5, axis=0), atol=1e-6)
 
@@ -65,7 +66,7 @@ def test_the_number_of_parts_of_a_mixture_depends_on_the_number_of_codes():
         fit_mixture(CODES[:8], num_parts=9)
 
 
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", GAUSSIANS)
 @pytest.mark.parametrize("projection", ["sphere", "ball"])
 def test_samples_are_projected_draws_that_depend_on_the_seed_alone(name, projection):
     prior = fit_prior(short_name(name), 0.3 * CODES, projection)
@@ -79,9 +80,18 @@ def test_samples_are_projected_draws_that_depend_on_the_seed_alone(name, project
         prior.sample(0)
 
 
-def test_unknown_priors_and_codes_that_are_no_finite_matrix_are_refused():
-    with pytest.raises(ValueError, match="prior is 'flat'; allowed are 'unit', 'diagonal', 'full', 'mixture'"):
-        fit_prior("flat", CODES)
+def test_the_log_density_of_a_mixture_is_that_of_its_formula():
+    prior = fit_mixture(CODES, num_parts=2)
+    codes = CODES[:5].astype(np.float64)
+    density = 0
+    for share, mean, factor in zip(prior.shares, prior.means, prior.factors, strict=True):
+        covariance, away = factor.astype(np.float64) @ factor.T.astype(np.float64), codes - mean
+        exponent = -0.5 * np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
+        density += share * np.exp(exponent) / np.sqrt((2 * np.pi) ** 3 * np.linalg.det(covariance))
+    np.testing.assert_allclose(prior.log_density(codes), np.log(density), atol=1e-3)
+
+
+def test_codes_that_are_no_finite_matrix_are_refused():
     for codes in (np.zeros((0, 3)), np.zeros(3), np.full((4, 2), np.nan)):
         with pytest.raises(ValueError, match="a prior is fitted to a matrix"):
             fit_full_gaussian(codes)
