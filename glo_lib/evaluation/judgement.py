@@ -71,7 +71,13 @@ class Reference(NamedTuple):
     unseen: bool
 
 
-def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
+def judge_run(
+    run_dir: str | Path,
+    num_judged: int = NUM_JUDGED,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    priors: Sequence[str] = tuple(PRIORS),
+) -> dict[str, Any]:
     """Judge a run that was trained and evaluated, and add the result to its ``metrics.json`` under the key ``judges``.
 
     The reference is the held-out images of the run; for the embedded faces without held-out images, faces that are drawn for this purpose;
@@ -83,6 +89,7 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         num_judged: number n of images of each kind, or fewer if there are not so many; 0: as many as there are.
         data_dir: where the images of the training are now, see `glo_lib.runs.images.training_images`.
         seed: seed of the choice of images and of the samples.
+        priors: keys of `glo_lib.inference.PRIORS`. Default: all; those that are learned take up to a minute each, once for each model.
 
     Returns:
         What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the reference is held out,
@@ -121,18 +128,20 @@ def judge_run(run_dir: str | Path, num_judged: int = NUM_JUDGED, data_dir: str |
         judges, judgement = installed_judges(run.config.crop != "square"), {"missing": missing_judges()}
         try:
             if judges:
-                judgement |= _judge(judges, run, num_judged, data_dir, seed)
+                judgement |= _judge(judges, run, num_judged, data_dir, seed, priors)
         except TooFewImages as error:
             judgement["missing"] = [str(error)]
         write_json(folder / "metrics.json", {**metrics, "judges": judgement})
     return judgement
 
 
-def _judge(judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | Path | None, seed: int) -> dict[str, Any]:
+def _judge(
+    judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | Path | None, seed: int, priors: Sequence[str]
+) -> dict[str, Any]:
     model, images = load(run), training_images(run.folder, data_dir).array()
     check_one_code_per_image(model.codes, images)
     reference = find_reference(run.config, images, num_judged, data_dir, seed)
-    sources = _sources(run, model, images, reference, seed)
+    sources = _sources(run, model, images, reference, seed, priors)
     count = len(reference.rows)
     with slow_progress("judging", len(sources) * count + (len(images) if reference.unseen else 0), " images") as bar:
         found, decibels = {}, {}
@@ -197,7 +206,9 @@ def _check_count(count: int) -> int:
     return count
 
 
-def _sources(run: Run, model: TrainedModel, images: np.ndarray, reference: Reference, seed: int) -> dict[str, Source]:
+def _sources(
+    run: Run, model: TrainedModel, images: np.ndarray, reference: Reference, seed: int, priors: Sequence[str]
+) -> dict[str, Source]:
     """Return what is judged: the reference first, then training photographs, reconstructions, and samples of each prior."""
     rows = reference.rows
     sources = {
@@ -208,7 +219,7 @@ def _sources(run: Run, model: TrainedModel, images: np.ndarray, reference: Refer
     if run.config.held_out:
         find_codes = _code_finder(run, model, images)
         sources["held_out"] = lambda part: model.decode(find_codes(reference.read(part)))
-    samples = {prior: sample(model, prior, len(rows), seed) for prior in PRIORS}
+    samples = {prior: sample(model, prior, len(rows), seed) for prior in priors}
     return sources | {prior: lambda part, codes=codes: model.decode(codes[part]) for prior, codes in samples.items()}
 
 
