@@ -81,7 +81,7 @@ def judge_run(
     """Judge a run that was trained and evaluated, and add the result to its ``metrics.json`` under the key ``judges``.
 
     The reference is the held-out images of the run; for the embedded faces without held-out images, faces that are drawn for this purpose;
-    otherwise a part of the training images, and then what is compared with it belongs to the others. Codes of held-out images are found by
+    otherwise a part of the training images, and then what is compared with it belongs to the others. Codes of unseen images are found by
     optimisation (`glo_lib.inference.encoding.encode`), or by the encoder of a VAE.
 
     Args:
@@ -92,14 +92,14 @@ def judge_run(
         priors: keys of `glo_lib.inference.PRIORS`. Default: all; those that are learned take up to a minute each, once for each model.
 
     Returns:
-        What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the reference is held out,
-        ``psnr_held_out_db``, the mean over these images, ``trained_with`` (judges whose network was part of the loss, which are
+        What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the model has not been trained on the
+        reference, ``psnr_held_out_db``, the means over these images, ``trained_with`` (judges whose network was part of the loss, which are
         not impartial), ``missing`` (a line for each judge that is not installed, or why nothing was judged: there are too few images),
         and for each judge the numbers of `glo_lib.evaluation.judges.compare` for
 
         - ``floor``: training photographs. This is what a perfect model would reach, so compare the other numbers with it;
         - ``training``: their reconstructions;
-        - ``held_out``: reconstructions of the reference, if the run has held-out images;
+        - ``held_out``: reconstructions of the reference, if the model has not been trained on it;
         - ``samples``: name of a prior -> its samples.
 
         ``memorisation``, where the reference is not among the training images, is the median distance of the features to those of the
@@ -216,7 +216,7 @@ def _sources(
         "floor": lambda part: images[rows[part]],
         "training": lambda part: model.decode(model.codes[rows[part]]),
     }
-    if run.config.held_out:
+    if reference.unseen:
         find_codes = _code_finder(run, model, images)
         sources["held_out"] = lambda part: model.decode(find_codes(reference.read(part)))
     samples = {prior: sample(model, prior, len(rows), seed) for prior in priors}

@@ -66,6 +66,15 @@ def test_the_numbers_of_a_run_without_held_out_images_are_added_to_its_metrics(r
     assert "person_distance" not in found["efficientnet_lite0"]["training"]
 
 
+def test_photographs_that_were_drawn_for_the_comparison_are_reconstructed_too(run, judges, trained_images, monkeypatch):
+    mirrored = trained_images[:12, ::-1]
+    drawn = judgement.Reference(lambda part: mirrored[part], np.arange(12), "12 faces that were drawn for this purpose", True)
+    monkeypatch.setattr(judgement, "find_reference", lambda *_: drawn)
+    found = judge_run(run)
+    assert found["efficientnet_lite0"].keys() == {"floor", "training", "held_out", "samples"}
+    assert 5 < found["psnr_held_out_db"] < found["psnr_training_db"]
+
+
 def test_held_out_images_are_the_reference_and_are_reconstructed(judges, small_images, small_config, train_once, tmp_path, monkeypatch):
     monkeypatch.setattr(judgement, "IMAGES_PER_BLOCK", 20)
     config = small_config(small_images, tmp_path / "run", held_out=0.3, num_epochs=60, learning_rate=0.01)
