@@ -11,6 +11,7 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -148,7 +149,8 @@ def test_the_parameter_cell_has_every_setting_with_its_default_and_is_the_only_o
     assert defaults.keys() == DEFAULTS.keys()
     assert TrainConfig(**defaults) == TrainConfig()
     for source in CODE.values():
-        names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        tree = ast.parse(TransformerManager().transform_cell(source))  # the first cell has a command of IPython
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         assert source == PARAMETERS or not names & DEFAULTS.keys()
 
 
