@@ -732,13 +732,15 @@ def several_machines(found: dict[str, Any] | None) -> str:
     equal = f"At the end all {number} bytes of the results that are compared below were those of an undisturbed run."
     late = found["recoveries"] - found["within_limit"]
     in_time = f"The next step was always taken within {lost_machines.LIMIT:.0f} seconds of the last kill"
+    again = len(found["chief_started_again"])
     return MACHINES_TEXT.format(
         steps=found["steps"],
         kills=found["kills"],
         twice=found["two_at_once"],
         verdict=equal if not lost else f"At the end {lost:,} of {number} compared bytes differed from those of an undisturbed run.",
         repeated=found["most_steps_repeated"],
-        limit=f"{in_time}{f', except {late} times' if late else ''}, on two cores that other programs used as well.",
+        limit=f"{in_time}{f', except {late} times' if late else ''}, on two cores that other programs used as well."
+        f"{f' {again} times the chief ended with an error, and its command was given again.' if again else ''}",
         rows="\n".join(f"| {name} | {times} | {seconds:.1f} s |" for name, times, seconds in cluster_rows(found)),
     )
 

@@ -36,12 +36,14 @@ class Recovery(NamedTuple):
         moment: what the run was doing at the last kill.
         seconds: from the last kill to the end of the next step.
         repeated: number of steps that were taken again.
+        ended: what the chief said if it ended with an error, so that the same command had to be given again; otherwise empty.
     """
 
     tasks: tuple[str, ...]
     moment: str
     seconds: float
     repeated: int
+    ended: str = ""
 
 
 class Machines:
@@ -109,15 +111,14 @@ class Machines:
                 sessions[-1].append((float(at), int(number)))
         return sessions
 
-    def check_alive(self) -> None:
-        """Raise an error if the chief has ended."""
+    def last_words(self) -> str:
+        """Return what the chief has said at last if it has ended with an error; otherwise an empty text."""
         status = self._processes["chief 0"].poll()
-        if status is not None:
-            raise RuntimeError(f"the chief has ended with {status}: {self._log.read_text(errors='replace')[-2000:]}")
+        return "" if not status else f"ended with {status}: {self._log.read_text(errors='replace')[-1000:]}"
 
 
-def wait_for_step(machines: Machines, after: float, sessions: int, at_most: float = 300) -> tuple[float, int]:
-    """Wait for the first step of a new session; return its time and number.
+def wait_for_step(machines: Machines, after: float, sessions: int, at_most: float = 300) -> tuple[float, int, str]:
+    """Wait for the first step of a new session; return its time and number, and why the chief had to be started again, if so.
 
     Args:
         machines: the processes.
@@ -125,11 +126,14 @@ def wait_for_step(machines: Machines, after: float, sessions: int, at_most: floa
         sessions: the number of sessions before.
         at_most: seconds.
     """
+    ended = ""
     while time.time() < after + at_most:
         found = machines.steps()
         if len(found) > sessions and found[-1]:
-            return found[-1][0]
-        machines.check_alive()
+            return *found[-1][0], ended
+        if words := machines.last_words():
+            ended = words
+            machines.start("chief 0")
         time.sleep(0.05)
     raise TimeoutError(f"training did not go on within {at_most:.0f} seconds")
 
@@ -145,8 +149,8 @@ def kill_one(machines: Machines, tasks: tuple[str, ...], chance: random.Random, 
         at, doing = time.time(), moment()
         machines.kill(task)
     taken = max((step for session in before for _, step in session), default=0)
-    again_at, first = wait_for_step(machines, at, len(before))
-    return Recovery(tasks, doing, again_at - at, max(0, taken - first + 1))
+    again_at, first, ended = wait_for_step(machines, at, len(before))
+    return Recovery(tasks, doing, again_at - at, max(0, taken - first + 1), ended)
 
 
 def plan(chance: random.Random) -> list[tuple[str, ...]]:
@@ -168,7 +172,7 @@ def kill_all(machines: Machines, hurry: Path, chance: random.Random, moment: Cal
         print(f"  {recoveries[-1]}", flush=True)
     hurry.touch()
     if machines.wait(seconds=1800):
-        machines.check_alive()
+        raise RuntimeError(machines.last_words())
     return recoveries
 
 
@@ -188,6 +192,7 @@ def summary(recoveries: list[Recovery]) -> dict[str, Any]:
         "longest_recovery_seconds": longest,
         "within_limit": sum(recovery.seconds <= LIMIT for recovery in recoveries),
         "recoveries": len(recoveries),
+        "chief_started_again": [recovery.ended for recovery in recoveries if recovery.ended],
         "most_steps_repeated": max(recovery.repeated for recovery in recoveries),
     }
 
