@@ -27,7 +27,7 @@ OPTIMIZERS = ("adam", "sgd")
 BAD_IMAGE_POLICIES = ("error", "skip")
 SPLITS = ("auto", "share", "partition", "identity")  # glo_lib.images.split
 CROPS = ("square", "tight", "landmarks")  # glo_lib.images.crop, glo_lib.images.landmarks
-TRUTHS = ("auto", "true", "false")
+SWITCHES = ("auto", "true", "false")
 MODELS = ("glo", "vae")
 # Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
 # by the manifest of the run folder, so what decides which of them are taken may change too.
@@ -144,7 +144,7 @@ class TrainConfig:
     )
     change_precision: bool = _setting(False, "allow a run to be continued with another precision than it began with")
     layer_route: str = _setting("auto", "layers of the decoder; auto: fast on CPUs, slim's own on GPUs", allowed=ROUTES)
-    deterministic: str = _setting("auto", "same bits each time; auto: true on CPUs, false on GPUs, where it is slower", allowed=TRUTHS)
+    deterministic: str = _setting("auto", "same bits each time; auto: true on CPUs, false on GPUs, where it is slower", allowed=SWITCHES)
     gpu_code_megabytes: int = _setting(1024, "largest table of codes, with its two moments, that is kept on a GPU", least=0)
     seed: int = _setting(0, "of weights, codes and order of the images", least=0, most=2**63 - 1)
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
