@@ -51,7 +51,7 @@ def test_few_images_have_all_figures(trained_run, trained_model, trained_images,
     codes[num_images - 1] = -codes[0]  # as the codes of two images usually are
     model = types.SimpleNamespace(config=trained_model.config, codes=codes, decode=trained_model.decode)
     figures = run_figures(trained_run, model, images)
-    assert len(figures) == 8
+    assert len(figures) == 9
     pictures = [picture for _, picture in pictures_of(figures["reconstructions"])]
     shown = np.concatenate([np.split(picture, picture.shape[1] // 32, axis=1) for picture in pictures[::2]])
     np.testing.assert_array_equal(shown[:num_images], images)

@@ -11,17 +11,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from glo_lib.inference.priors.network import Network, Weights, initial_weights
+from glo_lib.inference.priors.network import Network, Weights, check_num_steps, initial_weights
 from glo_lib.inference.priors.prior import Prior, check_codes, check_num_samples
 
 WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE = 512, 3, 256, 1e-3
-NUM_STEPS = 3000
+NUM_EPOCHS, MAX_STEPS = 50, 3000  # visits to every code, unless these are more steps
 NUM_INTERVALS = 25  # of time, when codes are drawn; each takes two evaluations of the network (Heun's method)
 FREQUENCIES = np.geomspace(1, 1000, 16)  # of the sines and cosines by which the network is told the time
 LEAST_VARIANCE = 1e-4  # relative to the mean variance; at less the velocity near t = 1 would be too large for float32
 LEAST_SCALE = 1e-9
 # A fit in the cache is used only if these are the same.
-SETTINGS = (WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE, NUM_STEPS)
+SETTINGS = (WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE, NUM_EPOCHS, MAX_STEPS)
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ class FlowPrior(Prior):
         return (self.mean + self.scale * points @ self.axes.T).astype(np.float32)
 
 
-def fit_flow(codes: np.ndarray, projection: str = "sphere", num_steps: int = NUM_STEPS, seed: int = 0) -> FlowPrior:
+def fit_flow(codes: np.ndarray, projection: str = "sphere", num_steps: int | None = None, seed: int = 0) -> FlowPrior:
     """Fit a flow to codes.
 
     Args:
         codes: (n, d), projected.
         projection: the projection of the model.
-        num_steps: steps of the training, with 256 codes each.
+        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 50 times, and at most 3,000, which take
+            a minute on two cores.
         seed: seed of the weights and of the training.
 
     Raises:
@@ -76,9 +77,8 @@ def fit_flow(codes: np.ndarray, projection: str = "sphere", num_steps: int = NUM
     Example:
         ``fit_flow(model.codes).sample(10)``
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}; give at least 1")
     codes = check_codes(codes).astype(np.float64)
+    num_steps = check_num_steps(num_steps, len(codes) * NUM_EPOCHS // BATCH_SIZE, MAX_STEPS)
     mean, dims = codes.mean(axis=0), codes.shape[1]
     variances, axes = np.linalg.eigh(np.cov(codes.T, bias=True).reshape(dims, dims))
     scale = max(float(np.sqrt(max(variances.mean(), 0))), LEAST_SCALE)

@@ -11,17 +11,17 @@ from itertools import islice
 import numpy as np
 
 from glo_lib.images.pixels import slices
-from glo_lib.inference.priors.network import Network, Weights, initial_weights
+from glo_lib.inference.priors.network import Network, Weights, check_num_steps, initial_weights
 from glo_lib.inference.priors.prior import Prior, check_codes, check_num_samples
 
 NOISE_DIMS = 32
 WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE = 512, 3, 256, 1e-3
 NOISE_PER_CODE = 2
-NUM_STEPS = 3000
+NUM_EPOCHS, MAX_STEPS = 100, 3000  # visits to every code, unless these are more steps
 MAX_CODES = 20_000  # the search for the nearest takes a time that grows with the square of the number of codes
 LEAST_SCALE = 1e-9
 # A fit in the cache is used only if these are the same.
-SETTINGS = (WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE, NUM_STEPS, NOISE_DIMS, NOISE_PER_CODE, MAX_CODES)
+SETTINGS = (WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE, NUM_EPOCHS, MAX_STEPS, NOISE_DIMS, NOISE_PER_CODE, MAX_CODES)
 ROWS_AT_ONCE = 1024
 
 
@@ -49,14 +49,14 @@ class ImlePrior(Prior):
 
 
 def fit_imle(
-    codes: np.ndarray, projection: str = "sphere", num_steps: int = NUM_STEPS, noise_dims: int = NOISE_DIMS, seed: int = 0
+    codes: np.ndarray, projection: str = "sphere", num_steps: int | None = None, noise_dims: int = NOISE_DIMS, seed: int = 0
 ) -> ImlePrior:
     """Fit a network that maps noise to codes.
 
     Args:
         codes: (n, d), projected. If there are more than 20,000 codes, an evenly spaced subset is used.
         projection: the projection of the model.
-        num_steps: steps of the training, with 256 codes each.
+        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 100 times, and at most 3,000.
         noise_dims: entries of the noise, or d if these are fewer.
         seed: seed of the weights and of the training.
 
@@ -66,10 +66,10 @@ def fit_imle(
     Example:
         ``fit_imle(model.codes).sample(10)``
     """
-    for name, value in (("num_steps", num_steps), ("noise_dims", noise_dims)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; give at least 1")
+    if noise_dims < 1:
+        raise ValueError(f"noise_dims is {noise_dims}; give at least 1")
     codes = check_codes(codes)[:: -(-len(codes) // MAX_CODES)].astype(np.float64)
+    num_steps = check_num_steps(num_steps, len(codes) * NUM_EPOCHS // BATCH_SIZE, MAX_STEPS)
     mean, dims = codes.mean(axis=0), codes.shape[1]
     scale = max(float(np.sqrt(codes.var(axis=0).mean())), LEAST_SCALE)
     points = ((codes - mean) / scale).astype(np.float32)

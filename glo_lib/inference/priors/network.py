@@ -17,6 +17,21 @@ LARGEST_GRADIENT = 1.0  # norm of the gradient of all weights together; larger o
 WARM_UP_STEPS = 100
 
 
+def check_num_steps(num_steps: int | None, usual: int, most: int) -> int:
+    """Return the number of training steps, by default the usual number between 1 and the largest.
+
+    Raises:
+        ValueError: a number below 1 is given.
+
+    Example:
+        >>> check_num_steps(None, usual=0, most=3000), check_num_steps(7, usual=50, most=3000)
+        (1, 7)
+    """
+    if num_steps is not None and num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; give at least 1")
+    return num_steps or min(max(usual, 1), most)
+
+
 def initial_weights(num_inputs: int, num_features: int, num_outputs: int, width: int, num_blocks: int, seed: int = 0) -> Weights:
     """Return the weights of a network that has not been trained, which maps everything to zero.
 
