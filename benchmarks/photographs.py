@@ -1,10 +1,16 @@
-"""Train several models on photographs of people for the same time, and judge all of them: one table.
+"""What GLO makes of photographs of people: the results behind the page of photographs, or a table of several losses and models.
 
-    python -m benchmarks.photographs PHOTOGRAPHS                           three seeds, 300 seconds each, all rows; two hours
-    python -m benchmarks.photographs PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500
+    python -m benchmarks.photographs data_dir=PHOTOGRAPHS --out book/photographs      some two and a half hours
+    python -m benchmarks.photographs --table data_dir=PHOTOGRAPHS --out benchmarks/photographs      two hours
+    python -m benchmarks.photographs --table data_dir=PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500
 
 PHOTOGRAPHS is a folder or an archive whose files are named after the people, as in Labeled Faces in the Wild, or CelebA with its list of
-identities: whole people are held out. The images have 64 pixels a side, the codes 100 dimensions. Each row is a model:
+identities: whole people are held out. The codes have 100 dimensions. Both judges have to be installed (make judges).
+
+The first command trains at 64 and at 128 pixels, each for five minutes with the squared error and for an hour in two phases, and writes
+the folder OUT: results.json and pictures (`benchmarks.gallery`). Further settings, such as ``batch_size=64``, may follow ``data_dir``.
+
+With ``--table`` the models have 64 pixels, and each is a row:
 
     mse, lap1, mse+lap1   these losses, with the other settings of the book
     phases                first squared error, then squared error and the perceptual loss
@@ -12,12 +18,10 @@ identities: whole people are held out. The images have 64 pixels a side, the cod
     vae                   the VAE of the book
     pca                   principal components, without training
 
-The time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else
-runs, and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but does not
-change its result.
-
-Writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained models to the folder OUT, so
-that an interrupted benchmark continues where it stopped. Both judges have to be installed (make judges).
+The time of the table is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while
+nothing else runs, and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but
+does not change its result. It writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained
+models to the folder OUT, so that an interrupted benchmark continues where it stopped.
 """
 
 import argparse
@@ -27,15 +31,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
+from benchmarks import gallery
 from glo_lib.codes import fit_pca
-from glo_lib.config import TrainConfig
+from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
@@ -125,7 +130,7 @@ def measure(row: str, config: TrainConfig) -> Measured:
     if row == "pca":
         return Measured(row, seed, measure_pca(config))
     result = train(config)
-    judged = judgement.judge_run(result.run_dir, NUM_JUDGED)
+    judged = judgement.judge_run(result.run_dir, NUM_JUDGED, priors=QUICK_PRIORS)
     numbers = {"psnr_training": result.metrics["psnr_db"], "psnr_held_out": judged["psnr_held_out_db"], "steps": result.metrics["steps"]}
     for judge in TITLES:
         best = min(judged[judge]["samples"].values(), key=lambda values: values["kernel_distance"])
@@ -206,33 +211,50 @@ def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, li
     return rates
 
 
+def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence[int], seconds: float, out: Path, command: str) -> None:
+    """Measure every model with every seed, and write and print the table."""
+    data_dir = settings["data_dir"]
+    rates = measure_rates(out, rows, data_dir)
+    measured = []
+    for seed in seeds:
+        for row in rows:
+            config = settings_of(row, data_dir, seed)
+            if row != "pca":
+                num_images = len(find_split(config).training)
+                fitted = with_steps_for(config, seconds, rates[row], num_images)
+                config = dataclasses.replace(fitted, run_dir=str(out / f"{row}-{seconds:g}-{seed}"))
+            measured.append(measure(row, config))
+            content = {"seconds": seconds, "common": COMMON, "models": [one._asdict() for one in measured], "versions": versions()}
+            write_json(out.with_suffix(".json"), content)
+            table = markdown(measured, seconds)
+            out.with_suffix(".md").write_text(f"# Photographs\n\nMade by `{command}`.\n\n{table}\n")
+    print(out.with_suffix(".md").read_text())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, measure every model with every seed, and write and print the table."""
+    """Read the command line, and make the folder of the page or the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs")
+    parser.add_argument("settings", nargs="+", metavar="name=value", help="data_dir=PHOTOGRAPHS, and further settings of TrainConfig")
+    parser.add_argument("--table", action="store_true", help="a table of several losses and models")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128], help="pixels a side, without --table")
     parser.add_argument("--out", type=Path, default=Path("photographs"))
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
+    settings = dict(setting.partition("=")[::2] for setting in given.settings)
+    if not settings.get("data_dir"):
+        parser.error(f"the settings are {' '.join(given.settings)}; give data_dir=PHOTOGRAPHS, a folder or an archive of photographs")
+    if given.table and len(settings) > 1:
+        parser.error("the settings of the table are fixed; give data_dir only")
     if missing_judges():
         parser.error("; ".join(missing_judges()))
-    rates = measure_rates(given.out, given.rows, given.photographs)
-    measured = []
-    for seed in given.seeds:
-        for row in given.rows:
-            config = settings_of(row, given.photographs, seed)
-            if row != "pca":
-                run_dir = str(given.out / f"{row}-{given.seconds:g}-{seed}")
-                num_images = len(find_split(config).training)
-                config = dataclasses.replace(with_steps_for(config, given.seconds, rates[row], num_images), run_dir=run_dir)
-            measured.append(measure(row, config))
-            content = {"seconds": given.seconds, "common": COMMON, "models": [one._asdict() for one in measured], "versions": versions()}
-            write_json(given.out.with_suffix(".json"), content)
-            shown = " ".join(["PHOTOGRAPHS" if word == given.photographs else word for word in arguments or sys.argv[1:]])
-            table = markdown(measured, given.seconds)
-            given.out.with_suffix(".md").write_text(f"# Photographs\n\nMade by `python -m benchmarks.photographs {shown}`.\n\n{table}\n")
-    print(given.out.with_suffix(".md").read_text())
+    shown = ["data_dir=PHOTOGRAPHS" if word.startswith("data_dir=") else word for word in arguments or sys.argv[1:]]
+    command = f"python -m benchmarks.photographs {' '.join(shown)}"
+    if given.table:
+        make_table(settings, given.rows, given.seeds, given.seconds, given.out, command)
+    else:
+        gallery.make(given.out, settings, given.sizes, command)
 
 
 if __name__ == "__main__":

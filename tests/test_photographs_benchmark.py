@@ -1,11 +1,13 @@
 """The benchmark on photographs, run with small images and with judges that need no weights: the same program as at full size."""
 
 import json
+import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import photographs
+from benchmarks import gallery, photographs
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judges import Judge
@@ -34,7 +36,8 @@ def small(monkeypatch, no_figures):
 def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(photographs, "steps_per_second", lambda config: [30.0])
-    photographs.main([str(small_images), "--rows", "mse+lap1", "paper", "vae", "pca", "--seeds", "0", "--seconds", "0.2", "--out", "table"])
+    rows = ["mse+lap1", "paper", "vae", "pca"]
+    photographs.main(["--table", f"data_dir={small_images}", "--rows", *rows, "--seeds", "0", "--seconds", "0.2", "--out", "table"])
     models = json.loads((tmp_path / "table.json").read_text())["models"]
     assert [model["row"] for model in models] == ["mse+lap1", "paper", "vae", "pca"]
     kinds = {f"{judge} {kind}" for judge in photographs.TITLES for kind in ("floor", *photographs.KINDS)}
@@ -42,7 +45,7 @@ def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_imag
     floors = {round(model["numbers"]["efficientnet_lite0 floor"], 6) for model in models}
     assert len(floors) == 1  # all models are compared with the same photographs
     table = (tmp_path / "table.md").read_text()
-    assert str(small_images) not in table and "benchmarks.photographs PHOTOGRAPHS --rows" in table
+    assert str(small_images) not in table and "benchmarks.photographs --table data_dir=PHOTOGRAPHS --rows" in table
     assert [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:] == [
         "squared error + Lap1",
         "the paper's model",
@@ -67,6 +70,43 @@ def test_a_run_has_as_many_steps_in_each_phase_as_fit_into_its_share_of_the_seco
     assert fitted.num_steps(128) == 64 * 0.5 * (30 + 10)
     assert [(phase.end, phase.loss) for phase in fitted.recipe] == [(0.75, "mse"), (1.0, "lap1")]
     assert photographs.with_steps_for(TrainConfig(), 0.01, [1.0], num_images=128).num_epochs == 1
+
+
+def test_the_folder_of_the_page_has_numbers_of_both_runs_and_every_picture_that_they_name(small, small_images, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "SETTINGS", SMALL)
+    monkeypatch.setattr(gallery, "WIDTH", 4 * 32)
+    monkeypatch.setattr(gallery, "LONG_PHASES", "0.5 mse, 0.5 lap1")
+    monkeypatch.setattr(gallery, "SEARCH_STEPS", 2)
+    monkeypatch.setattr(gallery, "PRIORS", ("full Gaussian", "neighbours"))
+    out = tmp_path / "page"
+    limits = ["num_epochs=1", "max_seconds=60"]
+    photographs.main([f"data_dir={small_images}", *limits, "--sizes", "32", "--out", str(out)])
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["runs"]) == ["32 pixels, short", "32 pixels, long"]
+    for run in results["runs"].values():
+        assert run["metrics"]["psnr_db"] > 0 and run["judges"]["face_recogniser"]["held_out"]["kernel_distance"]
+    assert str(small_images) not in (out / "results.json").read_text() and "data_dir=PHOTOGRAPHS num_epochs=1" in results["command"]
+    assert set(results["pictures"]) == {path.name for path in out.glob("*.jpg")} and len(results["pictures"]) == 5 + 2
+    for name, rows in results["pictures"].items():
+        height = 32 * len(rows) + 4 * (len(rows) - 1)
+        assert Image.open(out / name).size == (4 * 32, height), name
+
+
+def test_below_each_sample_is_the_training_photograph_with_the_nearest_code(monkeypatch):
+    model = types.SimpleNamespace(codes=np.eye(4, dtype=np.float32), decode=lambda codes: np.zeros((len(codes), 2, 2, 3)))
+    monkeypatch.setattr(gallery, "sample", lambda *_: np.eye(4)[[2, 0, 3, 3]] + 0.1)
+    rows = gallery.samples(model, "full Gaussian", np.arange(4)[:, None, None, None] * np.ones((1, 2, 2, 3)), columns=2)
+    assert [images.mean(axis=(1, 2, 3)).tolist() for images in rows.values()] == [[0, 0], [2, 0], [0, 0], [3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["num_dims=4"], "give data_dir=PHOTOGRAPHS"), (["--table", "data_dir=x", "num_dims=4"], "settings of the table are fixed")],
+)
+def test_a_command_without_photographs_or_with_settings_that_do_not_count_is_refused(small, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        photographs.main(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_the_table_has_the_mean_and_the_deviation_over_the_seeds():
