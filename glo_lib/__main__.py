@@ -13,8 +13,9 @@ from PIL import Image
 from glo_lib.config import DEFAULT_PRIOR, PRIORS
 
 DESCRIPTION = """\
-What a trained run can do, as PNG grids. RUN is the folder that training filled; nothing else is needed, except for
-encode and neighbours, which also look at the training images (those of the run's settings, or of --data)."""
+What a trained run can do, as PNG grids. RUN is the folder that training filled, or "pretrained" for the model that comes
+with the library; nothing else is needed, except for encode and neighbours, which also look at the training images (those
+of the run's settings, or of --data)."""
 EPILOG = """\
 Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
@@ -148,7 +149,7 @@ def _command(commands, name: str, function: Callable[[argparse.Namespace], int],
     command = commands.add_parser(
         name, help=description, description=description[0].upper() + description[1:] + ".", epilog=EPILOG.splitlines()[1]
     )
-    command.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
+    command.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run, or pretrained: the model of the library")
     command.add_argument("--out", type=Path, default=Path(out), help="what to write (default: %(default)s)")
     command.add_argument("--force", action="store_true", help="replace what is there already")
     command.set_defaults(command=function)
@@ -189,13 +190,26 @@ def _samples(options: argparse.Namespace, model) -> np.ndarray:
     return fit_prior(options.prior, model.codes, model.config.projection).sample(options.n, options.seed)
 
 
+def _training_images(options: argparse.Namespace, model) -> np.ndarray:
+    """Return the training images of the run, or their reconstructions for the model of the library, which comes without images."""
+    from glo_lib.images.pixels import slices, to_bytes
+    from glo_lib.runs.images import training_images
+    from glo_lib.runs.packed import is_pretrained, refuse_pretrained
+
+    if not is_pretrained(options.run):
+        return training_images(options.run, options.data).array()
+    if options.data:
+        refuse_pretrained(options.run, "a list of its training images, if --data is given")
+    print("the pretrained model comes without its training images; their reconstructions stand in for them", file=sys.stderr)
+    return np.concatenate([to_bytes(model.decode(model.codes[rows])) for rows in slices(len(model.codes), 1024)])
+
+
 def _encode(options: argparse.Namespace) -> int:
     from glo_lib.figures.style import tile
     from glo_lib.images.sources import find_files
     from glo_lib.inference.encoding import encode, fit_code_regression, half_mask, inpaint, read_images
     from glo_lib.inference.export import check_free
     from glo_lib.inference.model import load
-    from glo_lib.runs.images import training_images
 
     _check_seed(options.seed)
     if options.codes:
@@ -206,7 +220,7 @@ def _encode(options: argparse.Namespace) -> int:
     if len(files) > MAX_SAMPLES:
         raise ValueError(f"{len(files):,} images are given; one picture shows at most {MAX_SAMPLES:,}, so give fewer at once")
     model = load(options.run)
-    regression = fit_code_regression(training_images(options.run, options.data).array(), model)
+    regression = fit_code_regression(_training_images(options, model), model)
     unseen = read_images(files, model.config)
     for line in (*_summarise(unseen.resized), *(f"not read: {problem}" for problem in unseen.problems)):
         print(line, file=sys.stderr)
@@ -258,11 +272,10 @@ def _neighbours(options: argparse.Namespace) -> int:
     from glo_lib.figures.style import tile
     from glo_lib.inference.model import check_one_code_per_image, load
     from glo_lib.inference.neighbours import nearest_codes, nearest_neighbours
-    from glo_lib.runs.images import training_images
 
     model = load(options.run)
     codes = _samples(options, model)
-    images, samples = training_images(options.run, options.data).array(), model.decode(codes)
+    images, samples = _training_images(options, model), model.decode(codes)
     check_one_code_per_image(model.codes, images)
     number = min(DEFAULT_NEIGHBOURS, len(images)) if options.k is None else options.k
     if options.space == "codes":
@@ -286,7 +299,9 @@ def _export(options: argparse.Namespace) -> int:
 
 def _judge(options: argparse.Namespace) -> int:
     from glo_lib.evaluation.judgement import judge_run, markdown_table
+    from glo_lib.runs.packed import refuse_pretrained
 
+    refuse_pretrained(options.run, "its training images")
     judgement = judge_run(options.run, options.n, options.data)
     if "reference" not in judgement:
         raise ValueError("\n  ".join(["nothing was judged:", *judgement["missing"]]))

@@ -14,6 +14,7 @@ from glo_lib.inference.export import load_npz
 from glo_lib.inference.interpolation import interpolate
 from glo_lib.inference.neighbours import nearest_neighbours
 from glo_lib.inference.priors import fit_prior
+from glo_lib.runs import packed
 from glo_lib.runs.folder import lock_run_folder
 from tests.make_files import write_file
 
@@ -199,3 +200,41 @@ def test_serve_refuses_what_it_cannot_or_should_not_serve(task, message, monkeyp
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}) if task else "")
     assert main(["serve"]) == REFUSED
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def pretrained(trained_model, tmp_path, monkeypatch):
+    model = packed.PackedModel(trained_model.config, trained_model.codes, trained_model.variables, trained_model.weights, {})
+    monkeypatch.setattr(packed, "PRETRAINED", packed.write_packed(tmp_path / "installed", model))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sample", "--n", "3"],
+        ["interpolate", "--between", "0", "1"],
+        ["neighbours", "--n", "2"],
+        ["neighbours", "--n", "2", "--space", "codes"],
+    ],
+)
+def test_the_model_of_the_library_can_be_used_like_a_run(pretrained, command, tmp_path):
+    out = tmp_path / "out.png"
+    assert main([*command, "--run", "pretrained", "--out", str(out)]) == DONE
+    assert picture(out).ndim == 3
+
+
+def test_reconstructions_stand_in_for_the_training_images_of_the_model_of_the_library(
+    pretrained, trained_model, small_images, tmp_path, capsys
+):
+    out, photograph = tmp_path / "out.png", str(small_images / "003.jpg")
+    assert main(["encode", photograph, "--steps", "5", "--run", "pretrained", "--out", str(out)]) == DONE
+    assert "their reconstructions stand in for them" in capsys.readouterr().err
+    rows = np.split(picture(out), 2)
+    assert rows[0].shape == rows[1].shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("command", [["judge"], ["neighbours", "--data", "photographs"]])
+def test_what_the_model_of_the_library_cannot_do_is_refused(pretrained, command, tmp_path, capsys):
+    out = [] if command == ["judge"] else ["--out", str(tmp_path / "out.png")]
+    assert main([*command, "--run", "pretrained", *out]) == REFUSED
+    assert "the pretrained model holds no more than a decoder and codes; give the folder of a run" in capsys.readouterr().err

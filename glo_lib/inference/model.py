@@ -1,4 +1,4 @@
-"""Load a trained decoder and its latent codes from a run folder or from an exported file."""
+"""Load a trained decoder and its latent codes from a run folder, from an exported file, or from the package itself."""
 
 from pathlib import Path
 
@@ -10,10 +10,11 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.layers import conv2d_transpose
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices
-from glo_lib.inference.variables import Fill, from_checkpoint, unreadable_checkpoint
+from glo_lib.inference.variables import Fill, from_arrays, from_checkpoint, unreadable_checkpoint
 from glo_lib.projection import get_projection, project_array
 from glo_lib.runs.checkpoints import check_fits
 from glo_lib.runs.folder import read_codes
+from glo_lib.runs.packed import is_pretrained, read_packed
 from glo_lib.runs.run import Run, read_run
 
 v1 = tf.compat.v1
@@ -99,20 +100,25 @@ def load(run: str | Path | Run) -> TrainedModel:
     """Load the trained model of a run, on any devices.
 
     Args:
-        run: folder of a run of `glo_lib.training.train`, or the result of `glo_lib.runs.run.read_run` for it.
+        run: folder of a run of `glo_lib.training.train`, or the result of `glo_lib.runs.run.read_run` for it. ``"pretrained"`` is the model
+            that comes with the library (a run in a folder of this name is ``"./pretrained"``).
 
     Returns:
         `TrainedModel`. After training with several towers it uses the moving averages of the weights. The codes of a VAE are the means of
         its encoder.
 
     Raises:
-        FileNotFoundError: the folder contains no run, or no checkpoint, or a VAE whose images have not been encoded (no ``codes.npy``).
+        FileNotFoundError: the folder contains no run, or no checkpoint, or a VAE whose images have not been encoded (no ``codes.npy``); or
+            the library was installed without its pretrained model.
         ValueError: ``config.json`` is damaged, no checkpoint can be used, or the checkpoint belongs to another model. (If only the newest
             checkpoint is damaged, the checkpoint before it is loaded, with a warning.)
 
     Example:
         ``load(result.run_dir).decode(codes)``
     """
+    if is_pretrained(run):
+        packed = read_packed()
+        return TrainedModel(packed.config, packed.codes, from_arrays(packed.variables, packed.weights))
     run = run if isinstance(run, Run) else read_run(run)
     codes = load_stored_codes(run) if run.config.model == "glo" else read_codes(run.folder)
     return TrainedModel(run.config, codes, from_checkpoint(run.checkpoint))

@@ -13,6 +13,7 @@ from glo_lib.images.sources import find_files
 from glo_lib.images.split import find_images, find_split
 from glo_lib.images.store import DecodedImages, decode_as_in
 from glo_lib.runs.folder import read_config, read_json
+from glo_lib.runs.packed import refuse_pretrained
 
 
 def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> DecodedImages:
@@ -36,6 +37,7 @@ def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> 
     Example:
         ``training_images("my_run").array()[0]``
     """
+    refuse_pretrained(run_dir, "its training images")
     run_dir, config = Path(run_dir), read_config(run_dir)
     trained_on = read_digests(run_dir / "images.csv")
     files = _select(_all_files(config, data_dir), trained_on) if trained_on else _files_of_an_early_version(run_dir, config, data_dir)

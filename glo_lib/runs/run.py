@@ -28,6 +28,7 @@ from glo_lib.runs.folder import (
     write_json,
     write_skipped,
 )
+from glo_lib.runs.packed import refuse_pretrained
 from glo_lib.system.locks import Lock
 
 
@@ -125,6 +126,7 @@ def read_run(folder: str | Path) -> Run:
     Example:
         ``read_run("my_run").progress``
     """
+    refuse_pretrained(folder, "its checkpoints")
     folder = Path(folder)
     config = read_config(folder)
     checkpoint = checkpoints.newest_checkpoint(folder)
