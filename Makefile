@@ -11,10 +11,10 @@ FACE_API := @vladmandic/face-api@1.7.15
 REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu.txt,requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser judges train test book bench requirements clean
+.PHONY: help install browser judges train pretrained test book bench requirements clean
 
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, book, bench, requirements, clean'
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, pretrained, book, bench, requirements, clean'
 
 install: $(INSTALLED)
 
@@ -37,6 +37,10 @@ judges: $(INSTALLED)
 
 train: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" papermill book/train.ipynb out.ipynb -p gpus 2
+
+# Trains the model that inference.load("pretrained") loads, for an hour, and writes it to glo_lib/pretrained.
+pretrained: $(INSTALLED)
+	$(BIN)/python -m benchmarks.pretrained
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval
