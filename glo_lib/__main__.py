@@ -339,8 +339,9 @@ def _serve(options: argparse.Namespace) -> int:
             found = "is not set" if cluster is None else "says that this process is the chief, which is the program that trains"
             raise ValueError(f"TF_CONFIG {found}; serve is for the tasks ps and worker (question on several machines in the FAQ)")
         check_private(cluster.own, options.i_know_this_is_open)
-        from glo_lib.graph.server import ClusterError, serve
+        from glo_lib.graph.server import ClusterError, check_limited, serve
 
+        check_limited(cluster.own, options.i_know_this_is_open)
         try:
             serve(cluster)
         except ClusterError as error:

@@ -1,7 +1,8 @@
 """Start the server of a task, and look for the servers of the others, with a limit of time for everything.
 
 The servers are TensorFlow's own. They have no passwords and no encryption, and TensorFlow makes them listen on every interface of a
-machine. `listen_only_at` limits a server to the address that its task was given.
+machine. `listen_only_at` limits a server to the address that its task was given. Where the system does not allow that, `check_limited`
+refuses to serve on a machine that has other addresses.
 
 Each server holds a note on itself in a variable: its task, its cluster, and the versions and the devices that it has. The chief reads the
 note of every task before it begins, so that a mistake is named and does not become a wait without end.
@@ -11,6 +12,7 @@ import contextlib
 import ctypes
 import functools
 import ipaddress
+import itertools
 import json
 import os
 import socket
@@ -21,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import glo_lib
@@ -35,6 +38,8 @@ SECONDS_BETWEEN_ATTEMPTS = 0.5
 SECONDS_BETWEEN_LOOKS = 0.0005  # for a socket that TensorFlow opens
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
 NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF in <linux/filter.h>
+IPV4_ROUTES, IPV6_ADDRESSES = Path("/proc/net/fib_trie"), Path("/proc/net/if_inet6")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ClusterError(RuntimeError):
@@ -123,20 +128,67 @@ def listen_only_at(task: Task) -> bool:
     connections to another address that were accepted before are ended. An address that stands for every interface leaves all as they are.
 
     Returns:
-        Whether there is such a filter. It is made on Linux only.
+        Whether there is such a filter. It is made on Linux only, and some systems allow it to root only; see `check_limited`.
     """
     address, port = resolve(task), split_address(task.address)[1]
     if sys.platform != "linux" or address.is_unspecified:
         return False
-    program = _only_for(address)
+    limited = True
     for found in _sockets_at(port):
         if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            buffer = ctypes.create_string_buffer(program, len(program))
-            found.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
+            limited &= _attach(_only_for(address), found)
         elif _address_of(found) != address:
             with contextlib.suppress(OSError):  # the other side has ended the connection meanwhile
                 found.shutdown(socket.SHUT_RDWR)
+    return limited
+
+
+def _attach(program: bytes, to: socket.socket) -> bool:
+    """Attach a program for the kernel's packet filter to a socket; return False if the system does not allow it."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    try:
+        to.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
+    except PermissionError:
+        return False
     return True
+
+
+def check_limited(task: Task, open_to_all: bool = False) -> None:
+    """Refuse to serve where the server cannot be limited to its address and the machine has others.
+
+    Loopback and link-local addresses do not count, because no other network reaches them. A container usually has one address besides.
+
+    Args:
+        task: the task to be served.
+        open_to_all: accept it all the same.
+
+    Raises:
+        ValueError: the system does not allow the filter of `listen_only_at`, and the machine has other addresses.
+    """
+    address = resolve(task)
+    if open_to_all or sys.platform != "linux" or address.is_unspecified:
+        return
+    with socket.socket() as attempt:
+        if _attach(_only_for(address), attempt):
+            return
+    try:
+        others = sorted(str(found) for found in addresses_of_machine() - {address})
+    except OSError:
+        others = ["other addresses"]
+    if others:
+        raise ValueError(
+            f"{task}: the system does not let this user limit a server to its address, so it could be reached at {', '.join(others)} too. "
+            "Serve as root, or in a container that has one address, or give --i-know-this-is-open"
+        )
+
+
+def addresses_of_machine() -> set[Address]:
+    """Return the addresses of this machine, on Linux, without those that are loopback or link-local."""
+    lines = IPV4_ROUTES.read_text().split("\n")
+    found = {ipaddress.ip_address(line.split()[-1]) for line, below in itertools.pairwise(lines) if below.endswith("host LOCAL")}
+    if IPV6_ADDRESSES.exists():
+        found |= {ipaddress.ip_address(bytes.fromhex(line.split()[0])) for line in IPV6_ADDRESSES.read_text().splitlines()}
+    return {address for address in found if not address.is_loopback and not address.is_link_local}
 
 
 def _sockets_at(port: int) -> Iterator[socket.socket]:
@@ -154,12 +206,12 @@ def _sockets_at(port: int) -> Iterator[socket.socket]:
                 yield found
 
 
-def _address_of(found: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address_of(found: socket.socket) -> Address:
     address = ipaddress.ip_address(found.getsockname()[0].partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address  # a socket for both kinds of addresses writes IPv4 ones as IPv6
 
 
-def _only_for(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+def _only_for(address: Address) -> bytes:
     """Return a program for the kernel's packet filter that keeps the packets to one address and drops all others."""
     words = struct.unpack(f"!{len(address.packed) // 4}I", address.packed)
     first = 16 if address.version == 4 else 24  # bytes before the destination address in the header of a packet

@@ -13,7 +13,7 @@ from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Cluster, Task, check_private
 from glo_lib.graph.devices import Devices, rewrite_on_cpus, route_on
-from glo_lib.graph.server import ClusterError, Note, find_cluster, reason_of, session_of_task, start_server
+from glo_lib.graph.server import ClusterError, Note, check_limited, find_cluster, reason_of, session_of_task, start_server
 from glo_lib.graph.session import session_config
 from glo_lib.inputs import DecodedImages, images_in_file
 from glo_lib.runs import checkpoints
@@ -62,6 +62,7 @@ def connect(config: TrainConfig, cluster: Cluster, images: DecodedImages, folder
     """
     try:
         check_private(cluster.own)
+        check_limited(cluster.own)
     except ValueError as error:
         warnings.warn(str(error).replace(", or --i-know-this-is-open", ""), stacklevel=2)
     master = start_server(cluster)

@@ -1,6 +1,7 @@
 """Tests of `glo_lib.graph.server`: a server answers at its own address only, and what is wrong with another task is named in time."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -14,9 +15,26 @@ from contextlib import ExitStack
 import pytest
 
 import glo_lib
+from glo_lib.graph import server
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Task, read_cluster
-from glo_lib.graph.server import ClusterError, Note, _check_free, _listening_only_at, _misfit, find_cluster, listen_only_at, read_note
+from glo_lib.graph.server import (
+    ClusterError,
+    Note,
+    _check_free,
+    _listening_only_at,
+    _misfit,
+    addresses_of_machine,
+    check_limited,
+    find_cluster,
+    listen_only_at,
+    read_note,
+)
+
+with socket.socket() as attempt:
+    needs_filter = pytest.mark.skipif(
+        not server._attach(server._only_for(ipaddress.ip_address("127.0.0.1")), attempt), reason="the system allows the filter to root only"
+    )
 
 
 def free_port():
@@ -48,6 +66,7 @@ def test_a_server_has_a_note_on_itself(served):
     assert _misfit(task, note, cluster_of(served)) == ""
 
 
+@needs_filter
 def test_a_server_is_not_reached_at_another_address(served):
     port = int(served["ps"][0].rpartition(":")[2])
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -55,6 +74,7 @@ def test_a_server_is_not_reached_at_another_address(served):
         socket.create_connection(("127.0.0.2", port), timeout=0.5)
 
 
+@needs_filter
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "both"])
 def test_connections_to_other_addresses_from_before_the_filter_are_ended(family):
     with socket.socket(family) as listening, ExitStack() as stack:
@@ -68,6 +88,7 @@ def test_connections_to_other_addresses_from_before_the_filter_are_ended(family)
         assert [client.recv(4) for client in clients] == [b"here", b""]
 
 
+@needs_filter
 def test_a_server_is_limited_to_its_address_while_it_starts():
     with socket.socket() as listening:
         listening.bind(("", 0))
@@ -78,6 +99,60 @@ def test_a_server_is_limited_to_its_address_while_it_starts():
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.2", port), timeout=0.3)
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+ROUTES = """\
+     +-- 127.0.0.0/8 2 0 2
+           |-- 127.0.0.1
+              /32 host LOCAL
+        |-- 127.255.255.255
+           /32 link BROADCAST
+     +-- 10.0.0.0/24 2 0 2
+           |-- 10.0.0.2
+              /32 host LOCAL
+           |-- 10.0.0.255
+              /32 link BROADCAST
+"""
+ADDRESSES_V6 = """\
+00000000000000000000000000000001 01 80 10 80       lo
+fe8000000000000000fc00fffe000001 04 40 20 80     eth0
+fd000000000000000000000000000002 04 40 00 82     eth0
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine that has the addresses 10.0.0.2 and fd00::2, on which the filter is not allowed."""
+    for name, content in (("IPV4_ROUTES", ROUTES), ("IPV6_ADDRESSES", ADDRESSES_V6)):
+        (tmp_path / name).write_text(content)
+        monkeypatch.setattr(server, name, tmp_path / name)
+    monkeypatch.setattr(server, "_attach", lambda *_: False)
+    return tmp_path
+
+
+def test_a_server_that_cannot_be_limited_is_refused_where_there_are_other_addresses(machine):
+    assert {str(address) for address in addresses_of_machine()} == {"10.0.0.2", "fd00::2"}
+    with pytest.raises(ValueError, match=r"ps 0 at 10\.0\.0\.2:1: .* reached at fd00::2 too.*--i-know-this-is-open"):
+        check_limited(Task("ps", 0, "10.0.0.2:1"))
+    check_limited(Task("ps", 0, "10.0.0.2:1"), open_to_all=True)
+    (machine / "IPV6_ADDRESSES").unlink()  # as in most containers
+    check_limited(Task("ps", 0, "10.0.0.2:1"))
+    (machine / "IPV4_ROUTES").unlink()
+    with pytest.raises(ValueError, match="reached at other addresses too"):
+        check_limited(Task("ps", 0, "10.0.0.2:1"))
+
+
+def test_a_filter_that_is_not_allowed_leaves_the_server_as_it_is(monkeypatch):
+    monkeypatch.setattr(server, "_attach", lambda *_: False)
+    with socket.socket() as listening:
+        listening.bind(("", 0))
+        listening.listen()
+        assert not listen_only_at(Task("ps", 0, f"127.0.0.1:{listening.getsockname()[1]}"))
+
+
+def test_where_the_filter_is_allowed_other_addresses_do_not_matter(machine, monkeypatch):
+    monkeypatch.setattr(server, "_attach", lambda *_: True)
+    check_limited(Task("ps", 0, "10.0.0.2:1"))
 
 
 def test_tasks_that_do_not_answer_are_named_within_the_time(served):
@@ -130,6 +205,7 @@ def _open_files():
     return inodes
 
 
+@needs_filter
 @pytest.mark.parametrize("family, own, other", [(socket.AF_INET, "127.0.0.1", "127.0.0.2"), (socket.AF_INET6, "::1", None)])
 def test_the_filter_lets_the_own_address_through_and_no_other(family, own, other):
     with socket.socket(family) as listening:
