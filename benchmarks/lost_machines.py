@@ -25,7 +25,7 @@ ROUNDS = 5  # in each round every task is killed once, in a random order
 SHARE_TWICE = 0.2  # of the kills are followed by another one before training has gone on
 LIMIT = 30.0  # seconds within which training has to go on by itself
 STEPS = 3000
-SECONDS_OF_A_STEP = 0.03  # added to every step until the last process has been killed
+SECONDS_OF_A_STEP = 0.1  # added to every step until the last process has been killed
 
 
 class Recovery(NamedTuple):
@@ -114,7 +114,9 @@ class Machines:
     def last_words(self) -> str:
         """Return what the chief has said at last if it has ended with an error; otherwise an empty text."""
         status = self._processes["chief 0"].poll()
-        return "" if not status else f"ended with {status}: {self._log.read_text(errors='replace')[-1000:]}"
+        if status == 0:
+            raise RuntimeError("the run was complete before all processes had been killed; it needs more STEPS")
+        return "" if status is None else f"ended with {status}: {self._log.read_text(errors='replace')[-1000:]}"
 
 
 def wait_for_step(machines: Machines, after: float, sessions: int, at_most: float = 300) -> tuple[float, int, str]:
@@ -149,7 +151,8 @@ def kill_one(machines: Machines, tasks: tuple[str, ...], chance: random.Random, 
         at, doing = time.time(), moment()
         machines.kill(task)
     taken = max((step for session in before for _, step in session), default=0)
-    again_at, first, ended = wait_for_step(machines, at, len(before))
+    waiting = not before[-1]  # for a session whose first step has not been taken; it may be the next one
+    again_at, first, ended = wait_for_step(machines, at, len(before) - waiting)
     return Recovery(tasks, doing, again_at - at, max(0, taken - first + 1), ended)
 
 
@@ -171,7 +174,7 @@ def kill_all(machines: Machines, hurry: Path, chance: random.Random, moment: Cal
         recoveries.append(kill_one(machines, tasks, chance, moment))
         print(f"  {recoveries[-1]}", flush=True)
     hurry.touch()
-    if machines.wait(seconds=1800):
+    if machines.wait(seconds=1800) != 0:
         raise RuntimeError(machines.last_words())
     return recoveries
 
