@@ -53,7 +53,7 @@ def show_devices(counts: Mapping[str, Counter], at_least: int = 1) -> Figure:
     axis.set(xlabel="operations in the graph")
     axis.invert_yaxis()
     tidy(axis)
-    axis.legend(title="device asked for", frameon=False)
+    figure.legend(title="device asked for", frameon=False, loc="outside right upper")  # beside the bars, which would cover its text
     return figure
 
 
