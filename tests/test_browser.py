@@ -1,4 +1,5 @@
-"""The built book in a browser: nothing fails or is loaded from other servers; mathematics, search and dark mode work; no page overflows.
+"""The built book in a browser: nothing fails or is loaded from other servers; mathematics, search, dark mode, solutions and questions
+work; no page overflows.
 
 The book is built into a temporary folder and served from this machine. The tests are skipped if playwright (extra ``browser``) or Chromium
 is missing.
@@ -25,7 +26,8 @@ TOC = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
 CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
 PAGES = [TOC["root"], *(entry["file"] for chapter in CHAPTERS for entry in (chapter, *chapter.get("sections", [])))]
 NOTEBOOKS = [name for name in PAGES if (ROOT / f"book/{name}.ipynb").exists()]
-WIDE, NARROW = 1280, 390  # pixels: a laptop, a phone
+WITH_QUESTIONS = [name for name in NOTEBOOKS if 'class=\\"question\\"' in (ROOT / f"book/{name}.ipynb").read_text("utf8")]
+WIDE, NARROW, NARROWEST = 1280, 390, 360  # pixels: a laptop, a phone, a small phone
 TIMEOUT = 600_000.0  # milliseconds; long, because a slow machine is not a failure
 
 pytestmark = pytest.mark.browser
@@ -167,6 +169,120 @@ def test_the_search_finds_projection(browser, address):
         page.wait_for_function("/finished|did not match/.test(document.querySelector('#search-results').innerText)")
         found = page.locator("#search-results li a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
         assert {"api.html", "deviations.html"} <= {urldefrag(link)[0].split("?")[0] for link in found}
+
+
+every_page_with_questions = pytest.mark.parametrize("name", WITH_QUESTIONS)
+
+
+@every_page_with_questions
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_solutions_and_answers_are_folded_and_open_by_keyboard(browser, address, name, scripts):
+    with opened(browser, java_script_enabled=scripts) as page:
+        page.goto(f"{address}{name}.html")
+        folded = page.locator("details.solution, details.answer")
+        assert folded.count() >= 8
+        for number in range(folded.count()):
+            details = folded.nth(number)
+            content = details.locator(":scope > :not(summary)").first
+            assert not content.is_visible()
+            details.locator("summary").press("Enter")
+            assert content.is_visible() and len(details.inner_text()) > 30
+
+
+@every_page_with_questions
+def test_a_question_says_at_once_whether_a_choice_is_right(browser, address, name):
+    """The arrow keys move between the choices, as in any group of radio buttons."""
+    with opened(browser) as page:
+        page.goto(f"{address}{name}.html", wait_until="networkidle")
+        for question in page.locator("fieldset.question").all():
+            choices, feedback = question.locator("input"), question.locator("[role=status]")
+            right = question.evaluate("fieldset => fieldset.nextElementSibling.dataset.right")
+            assert feedback.count() == 1 and feedback.inner_text() == ""
+            choices.first.press("Space")
+            for number in range(choices.count()):
+                chosen = page.evaluate("document.activeElement.value")
+                assert chosen == "abcdef"[number] and choices.nth(number).is_checked()
+                assert feedback.inner_text().startswith("✓ Right" if chosen == right else "✗ Not quite")
+                page.keyboard.press("ArrowDown")
+
+
+@every_page_with_questions
+def test_without_scripts_a_question_can_be_answered_and_compared_with_its_answer(browser, address, name):
+    with opened(browser, java_script_enabled=False) as page:
+        page.goto(f"{address}{name}.html")
+        first = page.locator("fieldset.question").first
+        first.locator("input").nth(1).press("Space")
+        assert first.locator("input").nth(1).is_checked() and page.locator("[role=status]").count() == 0
+        answer = page.locator("details.answer").first
+        answer.locator("summary").click()
+        letter = answer.get_attribute("data-right")
+        assert answer.locator("p").first.inner_text().startswith(f"{letter}.")
+        assert first.locator("label").nth("abcdef".index(letter)).inner_text().strip().startswith(f"{letter}.")
+
+
+@every_page_with_questions
+def test_what_is_folded_fits_a_small_telephone(browser, address, name):
+    with opened(browser) as page:
+        page.goto(f"{address}{name}.html", wait_until="networkidle")
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+        assert page.evaluate(FIND_OVERFLOW) == []
+
+
+# The lowest contrast of the text of the selected elements with the colour behind them.
+FIND_CONTRAST = """selector => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    const colour = channels(getComputedStyle(element).backgroundColor);
+    return colour.length < 4 || colour[3] === 1 ? colour : behind(element.parentElement);
+  };
+  const found = [...document.querySelectorAll(selector)];
+  return found.length && Math.min(...found.map(element => {
+    const [dark, light] = [luminance(channels(getComputedStyle(element).color)), luminance(behind(element))].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  }));
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_solutions_and_questions_can_be_read_in_either_mode(browser, address, scheme):
+    with opened(browser, color_scheme=scheme) as page:
+        page.goto(f"{address}{WITH_QUESTIONS[0]}.html", wait_until="networkidle")
+        page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+        for choice in range(2):  # one of them is wrong; the feedback has two colours
+            for question in page.locator("fieldset.question").all():
+                question.locator("input").nth(choice).check()
+            for part in (
+                "[role=status]",
+                "fieldset.question legend",
+                "fieldset.question label",
+                "details summary",
+                "details.solution p",
+                "details.answer p",
+            ):
+                assert page.evaluate(FIND_CONTRAST, part) >= 4.5, part
+
+
+def test_the_script_of_the_questions_is_loaded_by_pages_with_questions_alone_and_deferred(site):
+    scripts = {name: re.findall(r"<script[^>]*questions\.js[^>]*>", (site / f"{name}.html").read_text("utf8")) for name in PAGES}
+    assert {name for name, found in scripts.items() if found} == set(WITH_QUESTIONS)
+    assert all("defer" in tag for found in scripts.values() for tag in found)
+
+
+def test_every_entry_of_the_library_links_to_its_source(site):
+    from bs4 import BeautifulSoup
+
+    for name in (page for page in PAGES if page.startswith("api/")):
+        soup = BeautifulSoup((site / f"{name}.html").read_text("utf8"), "html.parser")
+        entries = soup.select("dl.py.function > dt[id], dl.py.class > dt[id]")
+        assert entries and not [entry["id"] for entry in entries if not entry.select("a[href*='_modules/glo_lib/']")], name
+
+
+def test_no_page_of_source_shows_a_path_of_this_machine(site):
+    for path in (site / "_modules").rglob("*.html"):
+        assert str(ROOT) not in path.read_text("utf8"), path.name
 
 
 def background(page):
