@@ -1,5 +1,7 @@
 """The notebooks and pages as they are committed are executed, short, captioned and complete; nothing is run here."""
 
+import base64
+import io
 import json
 import re
 import statistics
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 import status
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -90,6 +93,28 @@ def test_every_figure_has_a_caption_and_alternative_text(name):
             shown = cell["metadata"].get("mystnb", {})
             assert len(shown.get("figure", {}).get("caption", "")) > 10, source(cell)
             assert len(shown.get("image", {}).get("alt", "")) > 10, source(cell)
+
+
+@every_notebook
+def test_every_figure_has_a_white_background_of_its_own_so_that_it_can_be_read_in_dark_mode(name):
+    for cell in status.code_cells(read(name)):
+        for kind, data in ((kind, data) for output in cell["outputs"] for kind, data in output.get("data", {}).items()):
+            if kind in ("image/png", "image/jpeg"):
+                picture = Image.open(io.BytesIO(base64.b64decode(data)))
+                assert min(picture.convert("RGBA").getpixel((0, 0))) >= 250 and "transparency" not in picture.info, source(cell)
+
+
+@every_notebook
+def test_figures_are_small(name):
+    sizes = [
+        (kind, len(data) * 3 // 4)
+        for cell in status.code_cells(read(name))
+        for output in cell["outputs"]
+        for kind, data in output.get("data", {}).items()
+        if kind.startswith("image/")
+    ]
+    assert sum(size for _, size in sizes) < 1_200_000 and all(size < 200_000 for _, size in sizes)
+    assert {kind for kind, _ in sizes} <= {"image/png", "image/jpeg", "image/svg+xml"}
 
 
 @every_notebook
