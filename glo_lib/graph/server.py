@@ -178,7 +178,7 @@ def check_limited(task: Task, open_to_all: bool = False) -> None:
     if others:
         raise ValueError(
             f"{task}: the system does not let this user limit a server to its address, so it could be reached at {', '.join(others)} too. "
-            "Serve as root, or in a container that has one address, or give --i-know-this-is-open"
+            "Serve as root, or in a container that has one address, or --i-know-this-is-open"
         )
 
 
