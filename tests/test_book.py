@@ -24,7 +24,7 @@ PARTS = {
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
 CHAPTERS = [*PARTS["GLO step by step"], *PARTS["Beside other models"]]
 MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
-IGNORED, HIDDEN, REMOVED = "nbval-ignore-output", "hide-cell", "remove-cell"
+IGNORED, REMOVED = "nbval-ignore-output", "remove-cell"
 FOLDED_IN_JUPYTER = {"jupyter": {"outputs_hidden": True, "source_hidden": True}, "cellView": "form"}  # the last is Colab's
 SOLUTION = re.compile(r'<details class="solution">\n<summary>Solution (\d+)</summary>\n\n(.*?)\n\n</details>', re.DOTALL)
 QUESTION = re.compile(
