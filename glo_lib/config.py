@@ -17,9 +17,9 @@ LOSSES = ("mse", "mpse", "lap1", "perceptual")  # glo_lib.losses
 PROJECTIONS = ("sphere", "ball", "none")  # glo_lib.projection
 CODE_INITS = ("pca", "normal")  # glo_lib.training.build.initial_codes
 GAUSSIANS = ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture")
-QUICK_PRIORS = (*GAUSSIANS, "neighbours")  # those that need not be learned for a minute
+QUICK_PRIORS = (*GAUSSIANS, "kernel density", "neighbours")  # those that need not be learned for a minute
 PRIORS = (*QUICK_PRIORS, "imle", "flow")  # glo_lib.inference.priors
-DEFAULT_PRIOR = "diagonal"  # of the command line, which says why
+DEFAULT_PRIOR = "kernel"  # of the command line, which says why
 PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 ROUTES = ("auto", "fast", "slim")  # glo_lib.graph.layers, tf-slim
 SCHEDULES = ("cosine", "constant")
@@ -50,6 +50,16 @@ NUM_FILTERS = {
     128: (256, 128, 64, 64, 32),
     256: (256, 128, 64, 64, 32, 16),
 }
+
+
+def short_prior_name(prior: str) -> str:
+    """Return the short name of a prior, as used on the command line.
+
+    Example:
+        >>> [short_prior_name(name) for name in PRIORS]
+        ['unit', 'diagonal', 'full', 'mixture', 'kernel', 'neighbours', 'imle', 'flow']
+    """
+    return prior.replace("Gaussian", "").replace("density", "").strip()
 
 
 def num_filters_for(image_size: int) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ def test_few_images_have_all_figures(trained_run, trained_model, trained_images,
     codes[num_images - 1] = -codes[0]  # as the codes of two images usually are
     model = types.SimpleNamespace(config=trained_model.config, codes=codes, decode=trained_model.decode)
     figures = run_figures(trained_run, model, images)
-    assert len(figures) == 9
+    assert len(figures) == 10
     pictures = [picture for _, picture in pictures_of(figures["reconstructions"])]
     shown = np.concatenate([np.split(picture, picture.shape[1] // 32, axis=1) for picture in pictures[::2]])
     np.testing.assert_array_equal(shown[:num_images], images)
@@ -61,7 +61,7 @@ def test_few_images_have_all_figures(trained_run, trained_model, trained_images,
 
 
 def test_there_are_samples_from_every_prior_that_need_not_be_learned(figures, trained_model):
-    names = ("unit_gaussian", "diagonal_gaussian", "full_gaussian", "gaussian_mixture", "neighbours")
+    names = ("unit_gaussian", "diagonal_gaussian", "full_gaussian", "gaussian_mixture", "kernel_density", "neighbours")
     for name, prior in zip(names, QUICK_PRIORS, strict=True):
         ((title, picture),) = pictures_of(figures[f"samples_{name}"])
         assert title == f"samples, {prior}"

@@ -4,6 +4,7 @@ GLO learns codes, but no distribution of codes. This package provides several wi
 prior, and ``prior.sample(num_samples, seed)`` returns codes that are projected as in training.
 
 - `glo_lib.inference.priors.gaussian`: a unit Gaussian, a diagonal one, one with full covariance (the paper's), and a mixture;
+- `glo_lib.inference.priors.kernel`: a random code, with noise in the place of a quarter of its variance (kernel density);
 - `glo_lib.inference.priors.neighbours`: a random code, moved part of the way to one of its neighbours;
 - `glo_lib.inference.priors.imle`: a network that maps noise to codes (GLANN);
 - `glo_lib.inference.priors.flow`: a network that moves noise to codes (flow matching);
@@ -16,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from glo_lib.config import short_prior_name
 from glo_lib.inference.model import TrainedModel
 from glo_lib.inference.priors import flow, imle
 from glo_lib.inference.priors.flow import FlowPrior, fit_flow
@@ -28,6 +30,7 @@ from glo_lib.inference.priors.gaussian import (
     fit_unit_gaussian,
 )
 from glo_lib.inference.priors.imle import ImlePrior, fit_imle
+from glo_lib.inference.priors.kernel import KernelPrior, fit_kernel
 from glo_lib.inference.priors.neighbours import NeighbourPrior, fit_neighbours
 from glo_lib.inference.priors.prior import Prior, check_codes
 from glo_lib.inference.priors.stored import fit_or_load
@@ -37,6 +40,7 @@ PRIORS: dict[str, Callable[..., Prior]] = {
     "diagonal Gaussian": fit_diagonal_gaussian,
     "full Gaussian": fit_full_gaussian,
     "Gaussian mixture": fit_mixture,
+    "kernel density": fit_kernel,
     "neighbours": fit_neighbours,
     "imle": fit_imle,
     "flow": fit_flow,
@@ -49,6 +53,7 @@ __all__ = [
     "FlowPrior",
     "GaussianPrior",
     "ImlePrior",
+    "KernelPrior",
     "MixturePrior",
     "NeighbourPrior",
     "Prior",
@@ -56,12 +61,13 @@ __all__ = [
     "fit_flow",
     "fit_full_gaussian",
     "fit_imle",
+    "fit_kernel",
     "fit_mixture",
     "fit_neighbours",
     "fit_prior",
     "fit_unit_gaussian",
     "sample",
-    "short_name",
+    "short_prior_name",
 ]
 
 
@@ -69,7 +75,7 @@ def fit_prior(name: str, codes: np.ndarray, projection: str = "sphere") -> Prior
     """Fit the prior of a given name to codes. A prior that is learned is fitted once for the same codes, and then read from the cache.
 
     Args:
-        name: a key of `PRIORS`, or its short name, such as ``"full"`` for the full Gaussian (`short_name`).
+        name: a key of `PRIORS`, or its short name, such as ``"full"`` for the full Gaussian (`glo_lib.config.short_prior_name`).
         codes: (n, d), projected.
         projection: the projection of the model.
 
@@ -81,12 +87,12 @@ def fit_prior(name: str, codes: np.ndarray, projection: str = "sphere") -> Prior
         [0.222, -0.111, -0.111]
     """
     for full_name, fit in PRIORS.items():
-        if name in (full_name, short_name(full_name)):
+        if name in (full_name, short_prior_name(full_name)):
             if full_name in LEARNED:
                 kind, settings = LEARNED[full_name]
                 return fit_or_load(full_name, kind, fit, check_codes(codes), projection, settings)
             return fit(codes, projection)
-    allowed = ", ".join(repr(short_name(known)) for known in PRIORS)
+    allowed = ", ".join(repr(short_prior_name(known)) for known in PRIORS)
     raise ValueError(f"prior is {name!r}; allowed are {allowed}")
 
 
@@ -103,13 +109,3 @@ def sample(model: TrainedModel, prior: str, num_samples: int, seed: int = 0) -> 
         ValueError: there is no prior of that name, or ``num_samples`` is less than 1.
     """
     return fit_prior(prior, model.codes, model.config.projection).sample(num_samples, seed)
-
-
-def short_name(prior: str) -> str:
-    """Return the short name of a prior, as used on the command line.
-
-    Example:
-        >>> [short_name(name) for name in PRIORS]
-        ['unit', 'diagonal', 'full', 'mixture', 'neighbours', 'imle', 'flow']
-    """
-    return prior.replace("Gaussian", "").strip()

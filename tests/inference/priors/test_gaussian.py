@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from glo_lib.config import GAUSSIANS
-from glo_lib.inference.priors import fit_diagonal_gaussian, fit_full_gaussian, fit_mixture, fit_prior, fit_unit_gaussian, short_name
+from glo_lib.config import GAUSSIANS, short_prior_name
+from glo_lib.inference.priors import fit_diagonal_gaussian, fit_full_gaussian, fit_mixture, fit_prior, fit_unit_gaussian
 
 
 def correlated_codes(count=500):
@@ -69,7 +69,7 @@ def test_the_number_of_parts_of_a_mixture_depends_on_the_number_of_codes():
 @pytest.mark.parametrize("name", GAUSSIANS)
 @pytest.mark.parametrize("projection", ["sphere", "ball"])
 def test_samples_are_projected_draws_that_depend_on_the_seed_alone(name, projection):
-    prior = fit_prior(short_name(name), 0.3 * CODES, projection)
+    prior = fit_prior(short_prior_name(name), 0.3 * CODES, projection)
     drawn, sampled = prior.draw(200, seed=1), prior.sample(200, seed=1)
     norms = np.linalg.norm(drawn, axis=1, keepdims=True)
     assert norms.min() < 1 < norms.max() and sampled.dtype == np.float32

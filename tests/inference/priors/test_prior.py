@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glo_lib.inference.priors import LEARNED, PRIORS, fit_prior, flow, imle, short_name
+from glo_lib.inference.priors import LEARNED, PRIORS, fit_prior, flow, imle, short_prior_name
 
 CODES = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
 
@@ -18,7 +18,7 @@ def short_training(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", PRIORS)
 @pytest.mark.parametrize("projection", ["sphere", "ball"])
 def test_samples_are_projected_draws_that_depend_on_the_seed_alone(name, projection):
-    prior = fit_prior(short_name(name), CODES, projection)
+    prior = fit_prior(short_prior_name(name), CODES, projection)
     drawn, sampled = prior.draw(200, seed=1), prior.sample(200, seed=1)
     assert drawn.shape == sampled.shape == (200, 3) and sampled.dtype == np.float32
     norms = np.linalg.norm(drawn, axis=1, keepdims=True)
@@ -36,7 +36,7 @@ def test_priors_that_are_learned_are_kept_in_the_cache(tmp_path):
 
 
 def test_unknown_names_and_codes_that_are_no_finite_matrix_are_refused():
-    allowed = "'unit', 'diagonal', 'full', 'mixture', 'neighbours', 'imle', 'flow'"
+    allowed = "'unit', 'diagonal', 'full', 'mixture', 'kernel', 'neighbours', 'imle', 'flow'"
     with pytest.raises(ValueError, match=f"prior is 'flat'; allowed are {allowed}"):
         fit_prior("flat", CODES)
     for name in PRIORS:
