@@ -122,6 +122,9 @@ def choose_devices_of(config: TrainConfig, cluster: Cluster, notes: dict[Task, N
 def _session_config_of_cpus(precision: str) -> v1.ConfigProto:
     chosen = session_config()
     rewrite_on_cpus(chosen, precision)
+    if precision == "bfloat16":
+        # TensorFlow would merge a convolution with the addition of its bias, and then not accept the result on another machine.
+        chosen.graph_options.rewrite_options.remapping = type(chosen.graph_options.rewrite_options).OFF
     return chosen
 
 

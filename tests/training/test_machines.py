@@ -45,9 +45,12 @@ def free_addresses(**numbers):
 
 
 @pytest.fixture(scope="module")
-def four_runs(small_config, small_images, tmp_path_factory):
-    """Two runs of 54 steps and 6 more: one on two workers and then on one machine, the other on one machine and then on two workers."""
-    many, one = (tmp_path_factory.mktemp(name) for name in ("many", "one"))
+def all_runs(small_config, small_images, tmp_path_factory):
+    """Two runs of 54 steps and 6 more: one on two workers and then on one machine, the other on one machine and then on two workers.
+
+    Another one begins in bfloat16.
+    """
+    many, one, half = (tmp_path_factory.mktemp(name) for name in ("many", "one", "half"))
     runs = [
         {"on_cluster": on_cluster, "settings": small_config(small_images, folder, code_init="normal", **settings).as_dict()}
         for on_cluster, folder, settings in (
@@ -55,6 +58,7 @@ def four_runs(small_config, small_images, tmp_path_factory):
             (False, one, {"gpus": 2, "batch_size": 4, "num_epochs": 9}),
             (False, many, {"gpus": 2, "batch_size": 4, "num_epochs": 10}),
             (True, one, {"gpus": 1, "batch_size": 4, "num_epochs": 10}),
+            (True, half, {"gpus": 1, "batch_size": 4, "num_epochs": 1, "precision": "bfloat16"}),
         )
     ]
     request = {"addresses": free_addresses(chief=1, ps=2, worker=2), "runs": runs}
@@ -66,28 +70,34 @@ def four_runs(small_config, small_images, tmp_path_factory):
     return many, one, [np.array(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def test_two_workers_and_two_servers_train_as_two_towers_of_one_process(four_runs):
-    losses = four_runs[2]
+def test_two_workers_and_two_servers_train_as_two_towers_of_one_process(all_runs):
+    losses = all_runs[2]
     assert losses[0][:, 0].tolist() == list(range(1, 55))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
-def test_a_run_goes_on_from_several_machines_to_one_and_from_one_to_several(four_runs):
-    many, one, losses = four_runs
+def test_a_run_goes_on_from_several_machines_to_one_and_from_one_to_several(all_runs):
+    many, one, losses = all_runs
     assert losses[2][:, 0].tolist() == list(range(55, 61))
     np.testing.assert_allclose(losses[2], losses[3], rtol=1e-3)
     np.testing.assert_allclose(load(many).codes, load(one).codes, atol=1e-3)
 
 
-def test_the_checkpoint_of_a_split_table_has_the_names_and_shapes_of_one_machine(four_runs):
-    many, one, _ = four_runs
+def test_workers_train_in_bfloat16(all_runs):
+    in_float32, in_bfloat16 = all_runs[2][0][:6], all_runs[2][4]
+    assert in_bfloat16[:, 0].tolist() == list(range(1, 7)) and not np.array_equal(in_bfloat16, in_float32)
+    np.testing.assert_allclose(in_bfloat16, in_float32, rtol=0.1)
+
+
+def test_the_checkpoint_of_a_split_table_has_the_names_and_shapes_of_one_machine(all_runs):
+    many, one, _ = all_runs
     assert read_config(many).gpus == 2
     on_one, on_many = (tf.train.list_variables(str(folder / "model.ckpt-54")) for folder in (one, many))
     assert on_many == on_one and ("codes/CodeAdam_2", [48, 1]) in on_many
 
 
-def test_each_server_writes_its_rows_of_a_checkpoint_and_one_machine_writes_them_all(four_runs):
-    many, one, _ = four_runs
+def test_each_server_writes_its_rows_of_a_checkpoint_and_one_machine_writes_them_all(all_runs):
+    many, one, _ = all_runs
     files_of = [sorted(path.name for path in folder.glob("model.ckpt-54.data-*")) for folder in (many, one)]
     assert files_of == [[f"model.ckpt-54.data-0000{number}-of-00003" for number in range(3)], ["model.ckpt-54.data-00000-of-00001"]]
     assert not list(many.glob(".*partial"))  # with which the servers were asked whether they see the folder
