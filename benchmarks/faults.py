@@ -611,12 +611,16 @@ def table(results: dict[str, Any]) -> str:
 MACHINES_TEXT = """\
 ## Several machines
 
-On several machines ({{doc}}`faq`) the same holds, as long as the number of workers and servers does not change: a killed worker or
-parameter server is waited for, and training goes on from the newest checkpoint by itself; after the end of the chief the same command is
-given again. This was tried with two parameter servers, two workers and a chief, as processes of one machine (`python -m benchmarks.faults
---cluster`, with a seed). During a run of {steps:,} steps {kills} processes were killed at random moments with `kill -9`, {twice} of them
-while training was still waiting for another one, and each was started again at once, as systemd or Kubernetes would do. {verdict} At most
-{repeated} steps had to be repeated. {limit}
+On several machines ({{doc}}`faq`) the same holds, as long as the number of workers and servers does not change. A killed
+worker or parameter server is waited for, and training goes on from the newest checkpoint by itself. If the chief was
+killed, the same command is given again.
+
+This was tried with two parameter servers, two workers and a chief, which were processes of one machine
+(`python -m benchmarks.faults --cluster`). During a run of {steps:,} steps, {kills} processes were killed with `kill -9` at
+random moments, {twice} of them while training was still waiting for another one. Each was started again at once, as systemd
+or Kubernetes would do. {verdict}
+At most {repeated} steps had to be repeated.
+{limit}
 
 | killed | times | longest time until the next step |
 |---|---:|---:|
