@@ -254,6 +254,8 @@ def test_solutions_and_questions_can_be_read_in_either_mode(browser, address, sc
         for choice in range(2):  # one of them is wrong; the feedback has two colours
             for question in page.locator("fieldset.question").all():
                 question.locator("input").nth(choice).check()
+            # Colours change gradually, so wait until none does.
+            page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
             for part in (
                 "[role=status]",
                 "fieldset.question legend",
