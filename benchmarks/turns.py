@@ -1,6 +1,7 @@
 """Measure several programs in turns, so that a change in the speed of the machine affects all of them equally."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -38,11 +39,25 @@ class Measurement(NamedTuple):
         seconds: seconds per unit of work.
         resident_mb: resident memory of the process at the end of the turn, in megabytes.
         anonymous_mb: the part of it that does not belong to a file, in megabytes.
+        reported: what the program reports after the turn, such as a PSNR; NaN if it reports nothing.
     """
 
     seconds: float
     resident_mb: float
     anonymous_mb: float
+    reported: float = float("nan")
+
+
+def torch_python() -> str:
+    """Return the Python that the programs in PyTorch run with: this one, or that of ``$TORCH_PYTHON``, an environment of its own."""
+    return os.environ.get("TORCH_PYTHON", sys.executable)
+
+
+def has_torch() -> bool:
+    """Tell whether that Python has PyTorch."""
+    if torch_python() == sys.executable:
+        return importlib.util.find_spec("torch") is not None
+    return subprocess.run([torch_python(), "-c", "import torch"], capture_output=True).returncode == 0
 
 
 def take_turns(commands: dict[str, list[str]], work: dict[str, int], rounds: int) -> dict[str, list[Measurement]]:
@@ -61,7 +76,11 @@ def take_turns(commands: dict[str, list[str]], work: dict[str, int], rounds: int
     """
     servers = {
         name: subprocess.Popen(
-            [sys.executable, "-m", *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+            [torch_python() if "pytorch" in command[0] else sys.executable, "-m", *map(str, command)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ,
         )
         for name, command in commands.items()
     }
@@ -75,9 +94,9 @@ def take_turns(commands: dict[str, list[str]], work: dict[str, int], rounds: int
                 line = server.stdout.readline()
                 if not line:
                     raise RuntimeError(f"{name} ({' '.join(map(str, commands[name]))}) ended with status {server.wait()}")
-                seconds, resident, anonymous = json.loads(line)
+                seconds, *others = json.loads(line)
                 if turn:
-                    results[name].append(Measurement(seconds / amount, resident, anonymous))
+                    results[name].append(Measurement(seconds / amount, *others))
     finally:
         for server in servers.values():
             server.kill()
@@ -90,13 +109,19 @@ def ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def answer(do: Callable[[int], None]) -> None:
-    """Serve `take_turns`: for each number on the standard input, do so many units of work and print the seconds and the memory."""
+def answer(do: Callable[[int], None], report: Callable[[], float] | None = None) -> None:
+    """Serve `take_turns`: for each number on the standard input, do so many units of work and print the seconds and the memory.
+
+    Args:
+        do: does a number of units of work.
+        report: returns a number that is printed too; it is called after the seconds have been taken.
+    """
     for line in sys.stdin:
         began = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             do(int(line))
-        print(json.dumps([time.perf_counter() - began, *memory_megabytes()]), flush=True)
+        seconds = time.perf_counter() - began
+        print(json.dumps([seconds, *memory_megabytes(), *([report()] if report else [])]), flush=True)
 
 
 def memory_megabytes(pid: int | str = "self") -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Draw codes around the codes of training images: a kernel density, whose samples have the mean and the covariance of the codes.
 
 A random code is moved towards the mean, and noise with the covariance of the codes takes the place of what is lost. With a noise of size 0
-the samples are the codes themselves, with 1 they are those of the full Gaussian. With the default the samples of a run on photographs are as
-good as reconstructions of held-out photographs, and no nearer to training images than these (``benchmarks/README.md``).
+the samples are the codes themselves, with 1 they are those of the full Gaussian. With the default the samples of a run on photographs are
+as good as reconstructions of held-out photographs, and no nearer to training images than these (``benchmarks/README.md``).
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,92 @@
+"""The benchmark of the seconds until a PSNR is reached: its arithmetic, and our training in it, with small images."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import throughput, turns, until
+from benchmarks.turns import Measurement
+
+SMALL = {
+    "image_size": "32",
+    "num_dims": "6",
+    "num_filters": "16-12-8",
+    "batch_size": "8",
+    "precision": "float32",
+    "held_out": "0",
+    "learning_rate": "0.01",
+}
+
+
+def turns_of(*decibels, seconds=0.1):
+    return [Measurement(seconds, 0, 0, value) for value in decibels]
+
+
+def test_the_seconds_are_those_of_straight_lines_between_the_turns():
+    curve = turns_of(20.0, 22.0, 21.0)  # 10 seconds a turn
+    assert [until.seconds_until(curve, 100, db) for db in (19, 20.5, 22, 23)] == [10, pytest.approx(12.5), 20, float("inf")]
+
+
+def test_ours_is_compared_with_the_best_in_pytorch():
+    results = {
+        "ours auto": turns_of(24, 25),
+        "PyTorch plain": turns_of(24, 25, seconds=0.3),
+        "PyTorch compiled": turns_of(23, 25, seconds=0.1),
+    }
+    found = {row.name: row.value for row in until.rows(results, 100, 24.0)}
+    assert found["ours auto: until 24 dB"] == 10 and found["PyTorch plain: until 24 dB"] == 30
+    assert found["PyTorch compiled: all steps"] == 20 and found["PyTorch compiled: after all steps"] == 25
+    assert found["seconds until 24 dB, the best PyTorch / ours auto"] == pytest.approx(1.5)
+    results["ours auto"] = turns_of(23, 23)
+    assert not any("best" in row.name for row in until.rows(results, 100, 24.0))
+
+
+def test_our_training_improves_and_is_measured_in_inference_mode(tmp_path, small_images):
+    until.prepare(tmp_path, {**SMALL, "data_dir": str(small_images), "held_out_by": "auto"}, num_steps=300)
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["num_filters"] == [16, 12, 8] and len(recipe["measured"]) == 48 and str(small_images) not in json.dumps(recipe)
+    codes = np.load(tmp_path / "codes.npy")
+    assert codes.shape == (48, 6) and np.load(tmp_path / "images.npy").shape == (48, 32, 32, 3)
+    training = until.OurTraining(tmp_path)
+    before = training.psnr()
+    training.steps(300)
+    assert training.psnr() > before + 2
+
+
+@pytest.fixture
+def pytorch():
+    pytest.importorskip("torch")
+    from benchmarks import pytorch_glo
+
+    return pytorch_glo
+
+
+def test_pytorchs_training_improves_too(tmp_path, small_images, pytorch):
+    until.prepare(tmp_path, {**SMALL, "data_dir": str(small_images), "held_out_by": "auto"}, num_steps=300)
+    training = pytorch.RecipeTraining(tmp_path, "channels_last")
+    before = training.psnr()
+    training.steps(300)
+    assert training.psnr() > before + 2
+    np.testing.assert_allclose(training.codes.weight.detach().norm(dim=1), np.sqrt(6), rtol=0.3)
+
+
+def test_the_table_of_the_throughput_names_the_best_pytorch():
+    seconds = {
+        **{"product": 1, "product, bfloat16": 1, "product, PyTorch": 1, "ours float32, MSE": 1, "ours float32, Lap1, two towers": 1},
+        **{"ours float32, Lap1": 2, "ours auto, Lap1": 1, "PyTorch, Lap1": 4, "PyTorch channels-last, Lap1": 3},
+        "PyTorch channels-last bfloat16, Lap1": 1.5,
+    }
+    found = {
+        (row.name, row.unit): row.value for row in throughput.rows({name: turns_of(0, seconds=value) for name, value in seconds.items()})
+    }
+    assert found["ours auto, Lap1 / PyTorch", ""] == 4 and found["ours float32, Lap1 / PyTorch", ""] == 2
+    assert found["ours auto, Lap1 / the best PyTorch", ""] == 1.5
+    assert found["training step, PyTorch channels-last, Lap1", "images/s"] == pytest.approx(128 / 3)
+
+
+def test_pytorch_may_have_an_environment_of_its_own(monkeypatch):
+    monkeypatch.delenv("TORCH_PYTHON", raising=False)
+    assert turns.torch_python() == turns.sys.executable
+    monkeypatch.setenv("TORCH_PYTHON", "/usr/bin/false")
+    assert turns.torch_python() == "/usr/bin/false" and not turns.has_torch()
