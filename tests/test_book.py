@@ -259,6 +259,20 @@ def test_the_table_of_contents_lists_every_page_in_its_part():
     assert sorted([toc["root"], *(name for names in PARTS.values() for name in names)]) == sorted(pages)
 
 
+def test_the_first_page_links_to_every_page_to_the_post_and_to_the_paper():
+    text = (BOOK / "index.md").read_text("utf8")
+    assert set(re.findall(r"\{doc\}`(\w+)`", text)) >= {name for names in PARTS.values() for name in names}
+    (address,) = re.findall(r"url += \{(.+)\}", (BOOK / "references.d/post.bib").read_text("utf8"))
+    assert address in text and "{cite:t}`royer2017`" in text and "{cite:p}`bojanowski2018`" in text
+
+
+@every_chapter
+def test_a_chapter_cites_the_post_where_it_first_mentions_it(name):
+    text = markdown(read(name))
+    mention = re.search(r"\b[Tt]he post\b", text)
+    assert mention is None or "royer2017" in text[: mention.end() + 60]
+
+
 def test_bibliographies_are_listed_and_no_key_occurs_twice():
     files = sorted((BOOK / "references.d").glob("*.bib"))
     assert config()["bibtex_bibfiles"] == [path.relative_to(BOOK).as_posix() for path in files]
