@@ -15,7 +15,7 @@ from glo_lib.inference.priors.network import Network, Weights, check_num_steps, 
 from glo_lib.inference.priors.prior import Prior, check_codes, check_num_samples
 
 WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE = 512, 3, 256, 1e-3
-NUM_EPOCHS, MAX_STEPS = 50, 3000  # visits to every code, unless these are more steps
+NUM_EPOCHS, MAX_STEPS = 50, 1500  # visits to every code, unless these are more steps
 NUM_INTERVALS = 25  # of time, when codes are drawn; each takes two evaluations of the network (Heun's method)
 FREQUENCIES = np.geomspace(1, 1000, 16)  # of the sines and cosines by which the network is told the time
 LEAST_VARIANCE = 1e-4  # relative to the mean variance; at less the velocity near t = 1 would be too large for float32
@@ -67,8 +67,8 @@ def fit_flow(codes: np.ndarray, projection: str = "sphere", num_steps: int | Non
     Args:
         codes: (n, d), projected.
         projection: the projection of the model.
-        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 50 times, and at most 3,000, which take
-            a minute on two cores.
+        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 50 times, and at most 1,500, which take
+            half a minute on two cores.
         seed: seed of the weights and of the training.
 
     Raises:

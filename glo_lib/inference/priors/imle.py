@@ -17,7 +17,7 @@ from glo_lib.inference.priors.prior import Prior, check_codes, check_num_samples
 NOISE_DIMS = 32
 WIDTH, NUM_BLOCKS, BATCH_SIZE, LEARNING_RATE = 512, 3, 256, 1e-3
 NOISE_PER_CODE = 2
-NUM_EPOCHS, MAX_STEPS = 100, 3000  # visits to every code, unless these are more steps
+NUM_EPOCHS, MAX_STEPS = 50, 1500  # visits to every code, unless these are more steps
 MAX_CODES = 20_000  # the search for the nearest takes a time that grows with the square of the number of codes
 LEAST_SCALE = 1e-9
 # A fit in the cache is used only if these are the same.
@@ -56,7 +56,7 @@ def fit_imle(
     Args:
         codes: (n, d), projected. If there are more than 20,000 codes, an evenly spaced subset is used.
         projection: the projection of the model.
-        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 100 times, and at most 3,000.
+        num_steps: steps of the training, with 256 codes each. Default: as many as visit each code 50 times, and at most 1,500.
         noise_dims: entries of the noise, or d if these are fewer.
         seed: seed of the weights and of the training.
 

@@ -24,7 +24,7 @@ def check_num_steps(num_steps: int | None, usual: int, most: int) -> int:
         ValueError: a number below 1 is given.
 
     Example:
-        >>> check_num_steps(None, usual=0, most=3000), check_num_steps(7, usual=50, most=3000)
+        >>> check_num_steps(None, usual=0, most=1500), check_num_steps(7, usual=50, most=1500)
         (1, 7)
     """
     if num_steps is not None and num_steps < 1:
