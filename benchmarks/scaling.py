@@ -1,11 +1,12 @@
 """Measure the seconds of training steps, to which the cost model of the book's page on several machines is fitted.
 
-    python -m benchmarks.scaling            # steps of one tower, of two towers, and of one and two workers
-    python -m benchmarks.scaling --rows     # steps with 20,000, 2 million and 20 million codes; needs 10 GB of memory
+    python -m benchmarks.scaling               # steps of one tower, of two towers, and of one and two workers
+    python -m benchmarks.scaling --parts 2 3   # some of the parts; the results keep the others
+    python -m benchmarks.scaling --rows        # steps with 20,000, 2 million and 20 million codes; needs 10 GB of memory
 
-All cases take turns, so that a change in the speed of the machine affects them alike. Each is the library's training graph, with its input
-pipeline; the images are an empty file, because their content does not matter here. Workers and parameter servers are processes of this
-machine. The results go to scaling.json; a call without --rows keeps the results of --rows, and the other way round.
+The trainings of a part take turns, and the fastest turn of each counts, because other programs can only make a turn longer. Each is the
+library's training graph, with its input pipeline; the images are an empty file, because their content does not matter here. Workers and
+parameter servers are processes of this machine. The results go to scaling.json.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from benchmarks.turns import answer, take_turns
 
 RESULTS = Path(__file__).parent / "scaling.json"
 SERVERS = 2
-TURN_SECONDS, ROUNDS = 0.4, 12
+TURN_SECONDS, ROUNDS = 0.25, 8
+PART_CASES = 6  # most trainings of a part
 ROW_SIZES, ROW_DIMS, ROW_STEPS = (20_000, 2_000_000, 20_000_000), 32, 10
 ALIVE_SECONDS = 300  # in which all tasks must have answered
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -70,6 +72,15 @@ CASES = (
     Case(128, 8, towers=2, fitted=False), Case(32, 64, workers=1, fitted=False), Case(64, 8, towers=2, workers=2, fitted=False),
     Case(128, 8, towers=2, workers=2, fitted=False),
 )  # fmt: skip
+
+
+def parts() -> list[list[Case]]:
+    """The cases in parts: those of a part have as many workers, and share servers, workers and a process."""
+    found = []
+    for workers in sorted({case.workers for case in CASES}):
+        cases = [case for case in CASES if case.workers == workers]
+        found += [cases[start : start + PART_CASES] for start in range(0, len(cases), PART_CASES)]
+    return found
 
 
 # --------------------------------------------------------------------------------------------------- one case, in a process of its own
@@ -170,11 +181,8 @@ def serve_until_alone() -> None:
     command_line(["serve"])
 
 
-def serve_group(cases: Sequence[Case]) -> None:
-    """Serve the steps of several cases with as many workers: for each line of numbers of steps, print the seconds of a step of each case.
-
-    They share one process and its servers and workers, so that the machine has few processes.
-    """
+def serve_part(cases: Sequence[Case]) -> None:
+    """Serve the steps of some cases: for each line of numbers of steps, print the seconds of a step of each."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         with contextlib.redirect_stdout(sys.stderr):
             devices = stack.enter_context(cluster_of(cases[0], Path(name)))
@@ -201,16 +209,16 @@ def serve_case(case: Case) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------- all cases
-class Group:
-    """Some cases in a process of their own, which `serve_group` serves."""
+class Part:
+    """Some cases in a process of their own, which `serve_part` serves."""
 
     def __init__(self, cases: Sequence[Case]):
         self.cases = cases
-        command = [sys.executable, "-m", "benchmarks.scaling", "--group", json.dumps(cases)]
+        command = [sys.executable, "-m", "benchmarks.scaling", "--serve", json.dumps(cases)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def take(self, steps: Sequence[int]) -> list[float]:
-        """Take so many steps of each case; return the seconds of a step of each."""
+        """Take so many steps of each training; return the seconds of a step of each."""
         self._process.stdin.write(f"{json.dumps(steps)}\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -224,19 +232,28 @@ class Group:
         self._process.wait()
 
 
-def measure_points(rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """Measure all cases; in each turn, a case takes as many steps as take some tenths of a second."""
-    groups = [Group([case for case in CASES if case.workers == workers]) for workers in sorted({case.workers for case in CASES})]
+def measure_part(cases: Sequence[Case], rounds: int = ROUNDS) -> list[list[float]]:
+    """Return the seconds of a step of each case, for each round of turns; a turn takes some tenths of a second."""
+    part = Part(cases)
     try:
-        for group in groups:
-            group.take([2] * len(group.cases))  # warm up
-        steps = [[max(2, round(TURN_SECONDS / seconds)) for seconds in group.take([3] * len(group.cases))] for group in groups]
-        turns = [[group.take(numbers) for group, numbers in zip(groups, steps, strict=True)] for _ in range(rounds)]
+        part.take([2] * len(part.cases))  # warm up
+        steps = [max(2, round(TURN_SECONDS / seconds)) for seconds in part.take([3] * len(part.cases))]
+        return [part.take(steps) for _ in range(rounds)]
     finally:
-        for group in groups:
-            group.close()
-    found = {case: [turn[place][number] for turn in turns] for place, group in enumerate(groups) for number, case in enumerate(group.cases)}
-    return [summary(case, found[case]) for case in CASES]
+        part.close()
+
+
+def points_of(turns: Sequence[Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
+    """Return all cases with the seconds of a step in their fastest turn and in the median of their turns.
+
+    Args:
+        turns: for each part, each of its rounds, and each of its cases, the seconds of a step.
+    """
+    found = {}
+    for cases, rounds in zip(parts(), turns, strict=True):
+        for case, seconds in zip(cases, zip(*rounds, strict=True), strict=True):
+            found[case] = {"seconds": min(seconds), "median_seconds": statistics.median(seconds)}
+    return [{**case._asdict(), "name": case.name, **found[case]} for case in CASES]
 
 
 def summary(case: Case, seconds: Sequence[float]) -> dict[str, Any]:
@@ -265,24 +282,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rows", action="store_true", help="the sizes of the table instead of the points of the cost model")
     parser.add_argument("--sizes", type=int, nargs="+", default=ROW_SIZES, metavar="N", help="sizes for --rows (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each case (default: %(default)s)")
+    numbers = range(len(parts()))
+    parser.add_argument("--parts", type=int, nargs="+", choices=numbers, default=list(numbers), help="parts of the points (default: all)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each training (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: benchmarks/scaling.json)")
     parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument("--group", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--task", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.task:
         return serve_until_alone()
     if options.case:
         return serve_case(Case(*options.case))
-    if options.group:
-        return serve_group([Case(*case) for case in options.group])
+    if options.serve:
+        return serve_part([Case(*case) for case in options.serve])
     os.environ |= QUIET
-    part = {"rows": measure_rows(options.sizes, options.rounds)} if options.rows else {"points": measure_points(options.rounds)}
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    results |= {"machine": machine(), "date": date.today().isoformat(), **part}
+    results |= {"machine": machine(), "date": date.today().isoformat()}
+    if options.rows:
+        results["rows"] = measure_rows(options.sizes, options.rounds)
+    else:
+        turns = results.setdefault("turns", {}) | {str(number): measure_part(parts()[number], options.rounds) for number in options.parts}
+        results["turns"] = turns
+        if len(turns) == len(numbers):
+            results["points"] = points_of([turns[str(number)] for number in numbers])
     options.results.write_text(json.dumps(results, indent=1) + "\n")
-    for row in next(iter(part.values())):
+    for row in results.get("rows" if options.rows else "points", []):
         print(f"{row['num_codes']:>12,} codes, {row['name']:40} {1000 * row['seconds']:8.1f} ms", flush=True)
     return None
 

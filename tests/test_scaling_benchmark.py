@@ -60,8 +60,8 @@ def test_sizes_of_the_table_are_compared_within_each_round(monkeypatch):
     assert second["anonymous_mb"] == 50
 
 
-class SlowGroup:
-    """Takes a tenth of a second for each step of a training in one process, and a second for others."""
+class SlowPart:
+    """Takes a tenth of a second for each step of its first training, and a second for the others."""
 
     asked = []  # noqa: RUF012
 
@@ -70,27 +70,43 @@ class SlowGroup:
 
     def take(self, steps):
         self.asked.append(list(steps))
-        return [1.0 if case.workers else 0.1 for case in self.cases]
+        return [0.1] + [1.0] * (len(self.cases) - 1)
 
     def close(self):
         self.asked.append("closed")
 
 
-def test_cases_with_as_many_workers_share_a_process_and_all_turns_take_about_the_same_time(monkeypatch):
-    monkeypatch.setattr(scaling, "Group", SlowGroup)
-    points = scaling.measure_points(rounds=2)
+def test_all_turns_of_a_part_take_about_the_same_time(monkeypatch):
+    monkeypatch.setattr(scaling, "Part", SlowPart)
+    assert scaling.measure_part([Case(32, 2), Case(64, 2)], rounds=2) == [[0.1, 1.0]] * 2
+    assert SlowPart.asked == [[2, 2], [3, 3], [2, 2], [2, 2], "closed"]  # warm up, try, two rounds
+    monkeypatch.setattr(scaling, "TURN_SECONDS", 1.0)
+    scaling.measure_part([Case(32, 2), Case(64, 2)], rounds=1)
+    assert SlowPart.asked[-2] == [10, 2]
+
+
+def test_parts_have_all_cases_once_and_each_as_many_workers_as_the_others_of_its_part():
+    parts = scaling.parts()
+    assert sorted(case for part in parts for case in part) == sorted(scaling.CASES)
+    assert all(len({case.workers for case in part}) == 1 and len(part) <= scaling.PART_CASES for part in parts)
+
+
+def test_the_fastest_turn_of_each_case_counts():
+    turns = [[[10 * number + place for place, _ in enumerate(part)] for number in (3, 1, 8)] for part in scaling.parts()]
+    points = scaling.points_of(turns)
     assert [point["name"] for point in points] == [case.name for case in scaling.CASES]
-    assert [point["seconds"] for point in points] == [1.0 if case.workers else 0.1 for case in scaling.CASES]
-    assert [steps[0] for steps in SlowGroup.asked[:-3]] == [2, 2, 2, 3, 3, 3, 4, 2, 2, 4, 2, 2]  # warm up, try, two rounds
-    assert SlowGroup.asked[-3:] == ["closed"] * 3
+    place = scaling.parts()[0].index(scaling.CASES[2])
+    assert (points[2]["seconds"], points[2]["median_seconds"]) == (10 + place, 30 + place)
 
 
-def test_each_part_keeps_the_results_of_the_other(monkeypatch, tmp_path):
-    row = scaling.summary(Case(32, 2), [1, 2, 3])
-    monkeypatch.setattr(scaling, "measure_points", lambda rounds: [row])
+def test_each_part_keeps_the_results_of_the_others(monkeypatch, tmp_path):
+    results, row = tmp_path / "scaling.json", scaling.summary(Case(32, 2), [1, 2, 3])
+    monkeypatch.setattr(scaling, "measure_part", lambda cases, rounds: [[rounds] * len(cases)] * 3)
     monkeypatch.setattr(scaling, "measure_rows", lambda sizes, rounds: [row, row])
-    results = tmp_path / "scaling.json"
-    scaling.main(["--results", str(results)])
+    first, *others = [str(number) for number in range(len(scaling.parts()))]
+    scaling.main(["--parts", *others, "--rounds", "2", "--results", str(results)])
+    assert "points" not in json.loads(results.read_text())
+    scaling.main(["--parts", first, "--rounds", "1", "--results", str(results)])
     scaling.main(["--rows", "--sizes", "10", "20", "--results", str(results)])
     found = json.loads(results.read_text())
-    assert found["points"] == [row] and found["rows"] == [row, row] and "tensorflow" in found["machine"]
+    assert {point["seconds"] for point in found["points"]} == {1, 2} and found["rows"] == [row, row] and "tensorflow" in found["machine"]
