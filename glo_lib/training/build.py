@@ -317,21 +317,29 @@ def build_train_ops(setting: Setting, model: Model, loss: tf.Tensor) -> TrainOps
     """
     with tf.device("/cpu:0"):
         global_step = v1.train.get_global_step()
-        seconds = v1.get_variable(SECONDS_NAME, initializer=np.float64(0), trainable=False, use_resource=True)
-        unreported = v1.get_variable(UNREPORTED_NAME, initializer=np.zeros(2), trainable=False, use_resource=True)
+        seconds, unreported = create_records()
         rate_scale = v1.placeholder_with_default(np.float32(1), [], name="rate_scale")
     optimizers = build_optimizers(setting.config, rate_scale)
     scaling = LossScaling() if setting.devices.precision == "float16" else None
     gradients = build_gradients(setting, model, loss, optimizers[0], scaling)
-    with tf.control_dependencies([assert_finite(loss, gradients, scaling.may_overflow() if scaling else None)]):
+    all_finite = assert_finite(loss, gradients, scaling.may_overflow() if scaling else None)
+    with tf.control_dependencies([all_finite]):
         updates = build_updates(model, gradients, optimizers, scaling)
-        # A step without updates, because float16 overflowed, counts too: the batch of a step is a function of its number.
+        # A step without updates, because float16 overflowed, counts too:
+        # the batch of a step is a function of its number.
         with tf.control_dependencies(updates), tf.device("/cpu:0"):
             step_after = tf.identity(v1.assign_add(global_step, 1))
     updates = [*updates, step_after.op]
     with tf.control_dependencies(updates):
         updates += update_averages(setting, model, global_step)
     return TrainOps(tf.group(*updates), gradients, global_step, step_after, rate_scale, seconds, unreported)
+
+
+def create_records() -> tuple[tf.Variable, tf.Variable]:
+    """Create the variables that a checkpoint stores for the reports: the seconds of training, and (2,) the losses not yet reported."""
+    settings = {"trainable": False, "use_resource": True}
+    seconds = v1.get_variable(SECONDS_NAME, initializer=np.float64(0), **settings)
+    return seconds, v1.get_variable(UNREPORTED_NAME, initializer=np.zeros(2), **settings)
 
 
 def build_gradients(
@@ -374,10 +382,12 @@ def build_updates(
     num_weights = len(model.weights)
 
     def update() -> list[tf.Operation]:
-        updates = [network_optimizer.apply_gradients(zip(gradients[:num_weights], model.weights, strict=True))]
+        of_weights = zip(gradients[:num_weights], model.weights, strict=True)
+        of_codes = zip(gradients[num_weights:], model.tables, strict=True)
+        updates = [network_optimizer.apply_gradients(of_weights)]
         if model.tables:
-            updates.append(code_optimizer.apply_gradients(zip(gradients[num_weights:], model.tables, strict=True)))
-        # All towers share the moving averages. Only the first tower updates them, so that there is one update per step.
+            updates.append(code_optimizer.apply_gradients(of_codes))
+        # All towers share the moving averages. Only the first tower updates them, once per step.
         return updates + [_repeat_update(each) for each in model.towers[0].batch_norm_updates]
 
     return update() if scaling is None else [scaling.apply_if_finite(gradients, lambda: tf.group(*update()))]
