@@ -18,11 +18,11 @@ PARTS = {
     "Start": ["train"],
     "GLO step by step": ["inputs", "projection", "decoder", "losses", "training", "inference"],
     "Beside other models": ["vae"],
-    "Evidence": ["claims", "speed", "speed_routes", "robustness"],
+    "Evidence": ["claims", "speed", "speed_routes", "robustness", "scaling"],
     "Reference": ["notation", "glossary", "deviations", "faq", "status", "api"],
 }
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb") if not path.stem.startswith("out"))
-CHAPTERS = [*PARTS["GLO step by step"], *PARTS["Beside other models"]]
+CHAPTERS = [*PARTS["GLO step by step"], *PARTS["Beside other models"], "scaling"]
 MACHINE_PATH = re.compile(r"(?<![\w.<>])/(home|root|tmp|work|Users|usr|opt|var|mnt|data|content)/|[A-Z]:\\\\|site-packages|ipykernel_\d")
 IGNORED, REMOVED = "nbval-ignore-output", "remove-cell"
 FOLDED_IN_JUPYTER = {"jupyter": {"outputs_hidden": True, "source_hidden": True}, "cellView": "form"}  # the last is Colab's
