@@ -22,7 +22,7 @@ from glo_lib.runs.folder import progress_of
 v1 = tf.compat.v1
 # What TensorFlow raises when a task is gone, or is another process than before, whose variables have no values yet.
 LOST = (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.FailedPreconditionError, tf.errors.DeadlineExceededError)
-LOST_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint
+LOST_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint, and once more for each task
 COMPARED_IMAGES = 8
 
 
@@ -198,10 +198,19 @@ def _can_copy(task: Task, made: Path, copy: Path, seconds: float) -> bool:
 
 
 class LostMachines:
-    """Find the checkpoint to go on from each time that a machine was lost, and give up when that does not help."""
+    """Find the checkpoint to go on from each time that a machine was lost, and give up when that does not help.
 
-    def __init__(self, folder: Path):
+    One machine that vanishes without ending its connections may be noticed once by each of the others, when they use theirs. So the losses
+    that are put up with before a new checkpoint are more in a larger cluster.
+
+    Args:
+        folder: the run folder.
+        num_tasks: number of tasks of the cluster.
+    """
+
+    def __init__(self, folder: Path, num_tasks: int):
         self._folder, self._step, self._number = folder, -1, 0
+        self._most = LOST_WITHOUT_A_STEP + num_tasks
 
     def newest_checkpoint(self, error: tf.errors.OpError) -> str | None:
         """Say what was lost, and return the newest checkpoint; raise the error again if no checkpoint was written since the last times."""
@@ -209,7 +218,7 @@ class LostMachines:
         step = progress_of(checkpoint).step
         self._number = self._number + 1 if step == self._step else 1
         self._step = step
-        if self._number > LOST_WITHOUT_A_STEP:
+        if self._number > self._most:
             raise ClusterError(f"machines were lost {self._number} times after step {step}: {reason_of(error)}") from error
         print(f"a machine was lost ({type(error).__name__}); looking for it, to go on from step {step}", flush=True)
         return checkpoint

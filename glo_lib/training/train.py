@@ -77,7 +77,7 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     cluster = chief_cluster()
     config = with_all_towers(config, cluster)
     with open_run(config) as run:
-        lost = LostMachines(run.folder)
+        lost = LostMachines(run.folder, len(cluster.tasks) if cluster else 0)
         while share_done(config, run.images, run.progress) < 1:
             setting = _setting(config, run, cluster)
             record_hardware(run.folder, hardware_of(setting), config.change_precision)

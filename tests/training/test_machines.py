@@ -184,9 +184,9 @@ def test_a_worker_that_does_not_answer_when_its_images_are_compared_is_named(tmp
 
 
 def test_a_run_without_a_new_checkpoint_is_given_up_when_machines_are_lost_again_and_again(tmp_path, capsys):
-    lost, error = LostMachines(tmp_path), tf.errors.UnavailableError(None, None, "worker 1 is gone")
-    for _ in range(LOST_WITHOUT_A_STEP):
+    lost, error = LostMachines(tmp_path, num_tasks=5), tf.errors.UnavailableError(None, None, "worker 1 is gone")
+    for _ in range(LOST_WITHOUT_A_STEP + 5):
         assert lost.newest_checkpoint(error) is None
     assert "UnavailableError); looking for it, to go on from step 0" in capsys.readouterr().out
-    with pytest.raises(ClusterError, match="lost 4 times after step 0: worker 1 is gone"):
+    with pytest.raises(ClusterError, match="lost 9 times after step 0: worker 1 is gone"):
         lost.newest_checkpoint(error)
