@@ -23,8 +23,8 @@ COLUMNS = 10
 DEFAULT_NEIGHBOURS = 3
 MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
 WHY_THIS_PRIOR = (
-    "default: %(default)s; on photographs of faces its samples come nearest to photographs, judged by two networks, among the priors whose "
-    "samples are no nearer to training images than held-out photographs are"
+    "default: %(default)s; on photographs of faces its samples come nearest to photographs among the priors that do not keep to training "
+    "images; kernel and neighbours come nearer, but one recognises the training images in their samples"
 )
 MAX_LINES = 10  # about images that were cropped and resized
 HIDDEN_PRIOR_WEIGHT = (

@@ -42,7 +42,7 @@ def test_samples_and_interpolations_are_those_of_the_library(run, trained_model,
 def test_neighbours_are_shown_below_their_samples(run, trained_model, trained_images, tmp_path, capsys):
     out = tmp_path / "n.png"
     assert main(["neighbours", *run, "--n", "12", "--k", "2", "--out", str(out)]) == DONE
-    samples = trained_model.decode(fit_prior("kernel", trained_model.codes).sample(12, seed=0))
+    samples = trained_model.decode(fit_prior("mixture", trained_model.codes).sample(12, seed=0))
     index, distance = nearest_neighbours(samples, trained_images, 2)
     shown = picture(out)
     assert shown.shape == (6 * 32, 320, 3)  # two bands, each with a row of samples and two rows of neighbours

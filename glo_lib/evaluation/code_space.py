@@ -93,6 +93,34 @@ def distances_to_others(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.sqrt(squared[:, 1])  # the first is the code itself, or an equal one
 
 
+def traced_share(codes: np.ndarray, training_codes: np.ndarray, features: np.ndarray, training_features: np.ndarray) -> float:
+    """Return the share of samples in which the nearest training image by code is recognised by features too.
+
+    A sample is traced if the training image with the nearest code is also the one whose reconstruction has the nearest features. The
+    reconstructions are compared and not the photographs, so blur does not count. A sample that varies a training image is traced, even if
+    noise has moved its features as far away as those of a new image, so that the memorisation ratio is that of new images. Held-out images
+    are the control.
+
+    Args:
+        codes: (n, d) of the samples, projected.
+        training_codes: (N, d), projected.
+        features: (n, k) of the decoded samples, from any judge.
+        training_features: (N, k) of the reconstructions of the training images.
+
+    Raises:
+        ValueError: the widths differ, or there are no samples.
+
+    Example:
+        >>> training = np.array([[0.0], [10.0]])
+        >>> traced_share(np.array([[1.0], [2.0]]), training, np.array([[0.0], [9.0]]), training)
+        0.5
+    """
+    by_code, by_features = (
+        nearest_rows(some, of_training)[0] for some, of_training in ((codes, training_codes), (features, training_features))
+    )
+    return float((by_code == by_features).mean())
+
+
 def cluster_gains(codes: np.ndarray, num_parts: Sequence[int] = NUM_PARTS) -> dict[int, float]:
     """Compare mixtures of Gaussians by the codes that they were not fitted to: every tenth.
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from glo_lib.evaluation.code_space import HELD_OUT, TRAINING, cluster_gains, distances_to_others, measure_code_space
+from glo_lib.evaluation.code_space import HELD_OUT, TRAINING, cluster_gains, distances_to_others, measure_code_space, traced_share
 
 
 def model_of(codes, projection="sphere"):
@@ -38,6 +38,16 @@ def test_the_unit_gaussian_is_as_long_as_its_dimensions_say_and_held_out_codes_m
 def test_a_code_is_not_near_itself_but_it_is_near_an_equal_one():
     codes = np.array([[0.0], [3.0], [3.0], [10.0]])
     assert distances_to_others(codes, np.arange(4)).tolist() == [3, 0, 0, 7]
+
+
+def test_variations_of_training_images_are_traced_and_new_images_are_not():
+    draw = np.random.default_rng(0)
+    training = draw.normal(size=(200, 20))
+    features = training @ draw.normal(size=(20, 50))  # what a judge sees of the decoded codes
+    varied = training[:100] + 0.1 * draw.normal(size=(100, 20))
+    assert traced_share(varied, training, features[:100] + draw.normal(size=(100, 50)), features) > 0.95
+    new = draw.normal(size=(100, 20))
+    assert traced_share(new, training, draw.normal(size=(100, 50)), features) < 0.05
 
 
 def test_a_mixture_gains_where_there_are_clusters_and_loses_where_there_are_none():
