@@ -30,7 +30,7 @@ SIZES = (2_000, 2_000_000)  # codes, for the bytes of a step
 SAVED_SIZES = {200_000: 3, 2_000_000: 2}  # codes -> number of turns
 SAVED_DIMS = 100
 NUM_DIMS, BATCH_SIZE, IMAGE_SIZE = 64, 32, 32
-SPEED_IMAGE_SIZE, SPEED_TURNS = 64, 3
+SPEED_IMAGE_SIZE, SPEED_TURNS, SPEED_STEPS = 64, 12, 10
 WARM_UP, STEPS = 20, 100
 BRIDGE = "glo-bridge"
 WRITERS = {True: "servers", False: "chief"}
@@ -78,80 +78,111 @@ class Mark(NamedTuple):
         return {name: number - earlier.sent[name] for name, number in self.sent.items()}
 
 
-def run_chief(arguments: list[str], num_workers: int, pinned: bool = False) -> list[Mark]:
+def run_chief(arguments: list[str], num_workers: int) -> list[Mark]:
     """Start a cluster of which this program, with these arguments, is the chief; return what it says.
 
     Args:
         arguments: of this program.
-        num_workers: 0: a single process on the first core, without a cluster.
+        num_workers: number of workers.
+    """
+    names = names_of(num_workers)
+    with namespaces(names) as at, contextlib.ExitStack() as stack:
+        chief = start_cluster(names, at, arguments, stack)
+        marks = []
+        while answer := answer_of(chief):
+            marks.append(Mark(answer, bytes_sent(names)))
+            go_on(chief)
+        if chief.wait() or not marks:
+            raise RuntimeError(f"the chief has ended with {chief.returncode}; its errors are above")
+        return marks
+
+
+def names_of(num_workers: int, cluster: str = "") -> list[str]:
+    """Name the namespaces of a cluster: the chief's, those of two servers, and the workers'; none without workers."""
+    kinds = ("chief", "ps0", "ps1", *(f"worker{number}" for number in range(num_workers)))
+    return [f"glo-{cluster}{kind}" for kind in kinds] if num_workers else []
+
+
+def start_cluster(
+    names: list[str], at: dict[str, str], arguments: list[str], stack: contextlib.ExitStack, pinned: bool = False
+) -> subprocess.Popen:
+    """Start the processes of a cluster, which the stack ends; return the chief, which is this program with these arguments.
+
+    Args:
+        names: from `names_of`. If there are none, the chief is a single process on the first core.
+        at: address of each namespace.
+        arguments: of this program.
+        stack: ends the processes.
         pinned: whether each worker is kept on a core of its own.
     """
-    if not num_workers:
-        return _marks_of(_start(["taskset", "-c", "0", *_program(arguments)], ""), [])
-    names = ["glo-chief", "glo-ps0", "glo-ps1", *(f"glo-worker{number}" for number in range(num_workers))]
-    with namespaces(names) as at, contextlib.ExitStack() as stack:
-        cluster = {"chief": [names[0]], "ps": names[1:3], "worker": names[3:]}
-        cluster = {kind: [f"{at[name]}:2222" for name in found] for kind, found in cluster.items()}
-        tasks = [("chief", 0), ("ps", 0), ("ps", 1), *(("worker", number) for number in range(num_workers))]
-        for name, (kind, index) in list(zip(names, tasks, strict=True))[::-1]:
-            setting = json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
-            pin = ["taskset", "-c", str(index % (os.cpu_count() or 1))] if pinned and kind == "worker" else []
-            program = _program(arguments) if kind == "chief" else [sys.executable, "-m", "glo_lib", "serve"]
-            process = _start(["ip", "netns", "exec", name, *pin, *program], setting)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        return _marks_of(process, names)
+    if not names:
+        return _start(["taskset", "-c", "0", *_program(arguments)], "", stack)
+    cluster = {"chief": names[:1], "ps": names[1:3], "worker": names[3:]}
+    cluster = {kind: [f"{at[name]}:2222" for name in found] for kind, found in cluster.items()}
+    tasks = [("chief", 0), ("ps", 0), ("ps", 1), *(("worker", number) for number in range(len(names) - 3))]
+    for name, (kind, index) in list(zip(names, tasks, strict=True))[::-1]:
+        setting = json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+        pin = ["taskset", "-c", str(index % (os.cpu_count() or 1))] if pinned and kind == "worker" else []
+        program = _program(arguments) if kind == "chief" else [sys.executable, "-m", "glo_lib", "serve"]
+        process = _start(["ip", "netns", "exec", name, *pin, *program], setting, stack)
+    return process
 
 
 def _program(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "benchmarks.cluster", *arguments]
 
 
-def _start(command: list[str], setting: str) -> subprocess.Popen:
+def _start(command: list[str], setting: str, stack: contextlib.ExitStack) -> subprocess.Popen:
     environment = {**os.environ, "TF_CONFIG": setting}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
 
 
-def _marks_of(chief: subprocess.Popen, names: list[str]) -> list[Mark]:
-    marks = []
-    for line in chief.stdout:
-        if line.startswith("{"):
-            marks.append(Mark(json.loads(line), bytes_sent(names)))
-            chief.stdin.write("\n")
-            chief.stdin.flush()
-    if chief.wait() or not marks:
-        raise RuntimeError(f"the chief has ended with {chief.returncode}; its errors are above")
-    return marks
+def answer_of(chief: subprocess.Popen) -> dict[str, Any] | None:
+    """Wait for what a chief says; it then waits for `go_on`. None if it has ended."""
+    return next((json.loads(line) for line in chief.stdout if line.startswith("{")), None)
+
+
+def go_on(chief: subprocess.Popen) -> None:
+    """Let a chief go on."""
+    chief.stdin.write("\n")
+    chief.stdin.flush()
 
 
 # ------------------------------------------------------------------------------------------------------------------------ parts
-
-
-def measure_steps(num_codes: int, num_workers: int, image_size: int, pinned: bool = False) -> tuple[dict[str, float], float]:
-    """Take steps; return the bytes of a step by machine, and its milliseconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        before, after = run_chief(["--steps", str(num_codes), folder, str(image_size)], num_workers, pinned)
-    return {name: number / STEPS for name, number in after.sent_since(before).items()}, after.answer["milliseconds"]
 
 
 def measure_bytes() -> list[dict[str, Any]]:
     """What a step of two workers sends, with few codes and with many."""
     found = []
     for num_codes in SIZES:
-        sent, milliseconds = measure_steps(num_codes, num_workers=2, image_size=IMAGE_SIZE)
-        found.append({"codes": num_codes, "kilobytes": {name: round(number / 1000, 1) for name, number in sent.items()}})
-        print(f"{num_codes:>9,} codes: {sum(sent.values()) / 1000:,.1f} kB a step, {milliseconds:.1f} ms; {found[-1]}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = run_chief(["--steps", str(num_codes), folder, str(IMAGE_SIZE), str(STEPS), "1"], num_workers=2)
+        sent = {name: round(number / STEPS / 1000, 1) for name, number in after.sent_since(before).items()}
+        found.append({"codes": num_codes, "kilobytes": sent})
+        print(f"{num_codes:>9,} codes: {sum(sent.values()):,.1f} kB a step; {sent}", flush=True)
     return found
 
 
 def measure_speed() -> dict[str, list[float]]:
-    """Milliseconds of a step: of one process, of one worker and of two, in turns, because other programs may run meanwhile."""
-    found: dict[str, list[float]] = {}
-    for _ in range(SPEED_TURNS):
-        for num_workers, name in enumerate(("one process", "1 worker", "2 workers")):
-            _, milliseconds = measure_steps(SIZES[0], num_workers, SPEED_IMAGE_SIZE, pinned=True)
-            found.setdefault(name, []).append(round(milliseconds, 2))
-            print(f"{name}: {milliseconds:.1f} ms", flush=True)
+    """Milliseconds of a step: of one process, of one worker and of two, which take turns, because other programs may run meanwhile."""
+    names = {"one process": [], "1 worker": names_of(1, "a-"), "2 workers": names_of(2, "b-")}
+    found: dict[str, list[float]] = {name: [] for name in names}
+    with namespaces([name for of_cluster in names.values() for name in of_cluster]) as at, contextlib.ExitStack() as stack:
+        chiefs = {}
+        for name, of_cluster in names.items():
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            arguments = ["--steps", str(SIZES[0]), folder, str(SPEED_IMAGE_SIZE), str(SPEED_STEPS), str(SPEED_TURNS)]
+            chiefs[name] = start_cluster(of_cluster, at, arguments, stack, pinned=True)
+        for chief in chiefs.values():
+            answer_of(chief)  # it is ready
+        for turn in range(SPEED_TURNS):
+            for name, chief in list(chiefs.items())[:: 1 if turn % 2 else -1]:
+                go_on(chief)
+                found[name].append(round(answer_of(chief)["milliseconds"], 2))
+            print({name: values[-1] for name, values in found.items()}, flush=True)
     return found
 
 
@@ -171,8 +202,8 @@ def measure_checkpoints() -> list[dict[str, Any]]:
 # -------------------------------------------------------------------------------------------------------------------- the chief
 
 
-def take_steps(num_codes: int, folder: str, image_size: int) -> None:
-    """The chief, or with an empty TF_CONFIG a single process: warm up, take steps, and say so before and after them."""
+def take_steps(num_codes: int, folder: str, image_size: int, steps: int, turns: int) -> None:
+    """The chief, or with an empty TF_CONFIG a single process: warm up, take some steps in each turn, and say so before and after them."""
     from glo_lib.config import TrainConfig
     from glo_lib.graph.backend import tf
     from glo_lib.graph.cluster import chief_cluster
@@ -204,12 +235,12 @@ def take_steps(num_codes: int, folder: str, image_size: int) -> None:
             for _ in range(WARM_UP):
                 session.run(graph.train_ops.step)
             _say({})
-            times = [time.perf_counter()]
-            for _ in range(STEPS):
-                session.run(graph.train_ops.step)
-                times.append(time.perf_counter())
-            steps = [1000 * (after - before) for before, after in itertools.pairwise(times)]
-            _say({"milliseconds": statistics.median(steps)})
+            for _ in range(turns):
+                times = [time.perf_counter()]
+                for _ in range(steps):
+                    session.run(graph.train_ops.step)
+                    times.append(time.perf_counter())
+                _say({"milliseconds": statistics.median(1000 * (after - before) for before, after in itertools.pairwise(times))})
 
 
 def save_in_turns(num_codes: int, folder: str, turns: int) -> None:
@@ -274,7 +305,7 @@ def table(results: dict[str, Any]) -> str:
         for writer, text in (("servers", "written by the servers"), ("chief", "written through the chief")):
             found = [row for row in results["checkpoints"] if (row["codes"], row["written_by"]) == (num_codes, writer)]
             seconds, sent, memory = ([row[key] for row in found] for key in ("seconds", "megabytes_sent", "chief_megabytes"))
-            measured = f"{_range(seconds, 1)} s, {_range(sent)} MB sent, {_range(memory)} MB more in the chief"
+            measured = f"{_range(seconds, 1)} s, {statistics.median(sent):,.0f} MB sent, up to {max(memory):,} MB more in the chief"
             rows.append((f"a checkpoint of {num_codes:,} codes of {SAVED_DIMS} dimensions, {text}", measured))
     return "".join(f"| {what} | {measured} |\n" for what, measured in rows)
 
@@ -282,10 +313,18 @@ def table(results: dict[str, Any]) -> str:
 def _speed_rows(speed: dict[str, list[float]]) -> Iterator[tuple[str, str]]:
     alone = speed["one process"]
     for number, (name, times) in enumerate(speed.items()):
-        images = _range([1000 * max(1, number) * BATCH_SIZE / value for value in times])
-        ratios = _range([value / other for value, other in zip(times, alone, strict=True)], 2)
-        compared = f"; {ratios} times the time of one process" if number else ""
-        yield f"a step of {name}, {'each on a core' if number > 1 else 'on a core'}", f"{_range(times)} ms, {images} images/s{compared}"
+        images = 1000 * max(1, number) * BATCH_SIZE / statistics.median(times)
+        ratios = [value / other for value, other in zip(times, alone, strict=True)]
+        more = statistics.median(value - other for value, other in zip(times, alone, strict=True))
+        compared = f"; {statistics.median(ratios):.2f} times that of one process ({_range(_middle(ratios), 2)}), {more:.0f} ms more"
+        where = "each on a core" if number > 1 else "on a core"
+        yield f"a step of {name}, {where}", f"{statistics.median(times):.0f} ms, {images:,.0f} images/s{compared if number else ''}"
+
+
+def _middle(values: list[float]) -> list[float]:
+    """Return the first and the third quartile."""
+    first, _, third = statistics.quantiles(values, n=4)
+    return [first, third]
 
 
 PARTS = {"bytes": measure_bytes, "speed": measure_speed, "checkpoints": measure_checkpoints}
@@ -295,12 +334,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, part in PARTS.items():
         parser.add_argument(f"--{name}", action="store_true", help=part.__doc__.splitlines()[0])
-    parser.add_argument("--steps", nargs=3, metavar=("N", "FOLDER", "PIXELS"), help=argparse.SUPPRESS)
+    parser.add_argument("--steps", nargs=5, metavar=("N", "FOLDER", "PIXELS", "STEPS", "TURNS"), help=argparse.SUPPRESS)
     parser.add_argument("--save", nargs=3, metavar=("N", "FOLDER", "TURNS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     for act, arguments in ((take_steps, options.steps), (save_in_turns, options.save)):
         if arguments:
-            return act(int(arguments[0]), arguments[1], int(arguments[2]))
+            return act(int(arguments[0]), arguments[1], *map(int, arguments[2:]))
     chosen = [name for name in PARTS if getattr(options, name)] or list(PARTS)
     results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name in chosen:
