@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from glo_lib import inference
-from glo_lib.config import PRIORS
+from glo_lib.config import QUICK_PRIORS
 from glo_lib.graph.backend import tf
 from glo_lib.networks import efficientnet
 from glo_lib.runs.run import read_run
@@ -41,7 +41,7 @@ def test_a_run_folder_holds_settings_metrics_codes_and_figures(trained):
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
     figures = {path.stem for path in (trained.run_dir / "figures").glob("*.png")}
     assert {"loss", "reconstructions", "samples_gaussian_mixture", "interpolation", "neighbours"} <= figures
-    assert len(figures) == 4 + len(PRIORS)
+    assert len(figures) == 4 + len(QUICK_PRIORS)
 
 
 def test_a_training_graph_is_the_default_graph_and_has_the_seed_of_the_run(small_config, small_images, tmp_path):
