@@ -24,7 +24,7 @@ def start(addresses: dict, kind: str, index: int) -> int:
     if not process:
         os.environ["TF_CONFIG"] = environment_of(addresses, kind, index)
         sys.stdout = sys.stderr
-        os._exit(main(["serve"]))
+        os._exit(main(["serve", "--i-know-this-is-open"]))  # some systems let root alone limit a server to its address
     return process
 
 

@@ -125,6 +125,7 @@ def test_the_images_start_the_full_run_and_show_the_book():
     assert f"\t{build.removeprefix('RUN ')}" in re.sub(r'PATH="[^"]*" ', "", (ROOT / "Makefile").read_text())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of click, as jupyter-book uses it
 def test_the_pages_are_copied_from_where_jupyter_book_writes_them():
     from jupyter_book.cli.main import find_config_path
 
