@@ -27,7 +27,7 @@ from benchmarks.turns import answer
 NUM_FILTERS = (512, 256, 128, 64)
 KERNEL_SIZE, NUM_DIMS, BATCH_SIZE, LEVELS = 4, 100, 128, 3
 VARIANTS = {"plain": "", "channels_last": "c", "bfloat16": "cb", "compiled": "cbk"}  # c: channels last, b: bfloat16, k: compiled
-# Of batch normalization in `RecipeTraining`. The momentum is PyTorch's default, a decay of 0.9. Our decay begins low and rises to 0.99; with
+# Of batch normalization in `RecipeTraining`. The momentum is PyTorch's default, a decay of 0.9. Ours begins low and rises to 0.99; with
 # 0.99 from the beginning, images in inference mode would lag behind for hundreds of steps.
 NORM_MOMENTUM, NORM_EPSILON = 0.1, 1e-3
 
