@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glo_lib.config import DEFAULT_PRIOR, PRIORS, short_prior_name
+from glo_lib.config import DEFAULT_PRIOR, PRIORS, QUICK_PRIORS, short_prior_name
 
 DESCRIPTION = """\
 What a trained run can do, as PNG grids. RUN is the folder that training filled, or "pretrained" for the model that comes
@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("judge", help=what, description=what[0].upper() + what[1:] + ". Adds the result to metrics.json.")
     judge.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
     judge.add_argument("--n", type=int, default=1000, help="images of each kind; 0: as many as there are (default: %(default)s)")
+    judge.add_argument("--all-priors", action="store_true", help="also priors that are learned first, for up to a minute each")
     _add_data(judge)
     judge.set_defaults(command=_judge)
     what = "what a folder or archive of images holds, what is missing or damaged, and what to do next; CelebA, LFW and FFHQ are recognised"
@@ -305,7 +306,7 @@ def _judge(options: argparse.Namespace) -> int:
     from glo_lib.runs.packed import refuse_pretrained
 
     refuse_pretrained(options.run, "its training images")
-    judgement = judge_run(options.run, options.n, options.data)
+    judgement = judge_run(options.run, options.n, options.data, priors=PRIORS if options.all_priors else QUICK_PRIORS)
     if "reference" not in judgement:
         raise ValueError("\n  ".join(["nothing was judged:", *judgement["missing"]]))
     print(markdown_table(judgement))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from glo_lib.__main__ import DONE, PARTLY_DONE, REFUSED, main
+from glo_lib.config import PRIORS, QUICK_PRIORS
 from glo_lib.figures.style import tile
 from glo_lib.inference.export import load_npz
 from glo_lib.inference.interpolation import interpolate
@@ -119,13 +120,13 @@ def test_decoders_are_exported_as_arrays_and_as_a_saved_model(run, trained_model
 
 def test_a_judgement_is_printed_or_says_what_is_missing(run, monkeypatch, capsys):
     asked, found = [], {"missing": ["no such weights"]}
-    monkeypatch.setattr("glo_lib.evaluation.judgement.judge_run", lambda *arguments: asked.append(arguments) or found)
+    monkeypatch.setattr("glo_lib.evaluation.judgement.judge_run", lambda *arguments, priors: asked.append((*arguments, priors)) or found)
     assert main(["judge", *run]) == REFUSED
     assert capsys.readouterr().err == "python -m glo_lib judge: nothing was judged:\n  no such weights\n"
     found |= {"reference": "12 faces", "num_images": 12}
-    assert main(["judge", *run, "--n", "12", "--data", "photographs"]) == DONE
+    assert main(["judge", *run, "--n", "12", "--data", "photographs", "--all-priors"]) == DONE
     assert capsys.readouterr().out == "no such weights\n"
-    assert asked == [(run[1], 1000, None), (run[1], 12, "photographs")]
+    assert asked == [(run[1], 1000, None, QUICK_PRIORS), (run[1], 12, "photographs", PRIORS)]
 
 
 def test_a_run_in_use_is_not_judged(run, capsys):

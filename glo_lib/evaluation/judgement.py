@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glo_lib import faces
-from glo_lib.config import TrainConfig
+from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import fit_components, psnr
 from glo_lib.images.files import list_images
@@ -76,7 +76,7 @@ def judge_run(
     num_judged: int = NUM_JUDGED,
     data_dir: str | Path | None = None,
     seed: int = 0,
-    priors: Sequence[str] = tuple(PRIORS),
+    priors: Sequence[str] = QUICK_PRIORS,
 ) -> dict[str, Any]:
     """Judge a run that was trained and evaluated, and add the result to its ``metrics.json`` under the key ``judges``.
 
@@ -89,7 +89,7 @@ def judge_run(
         num_judged: number n of images of each kind, or fewer if there are not so many; 0: as many as there are.
         data_dir: where the images of the training are now, see `glo_lib.runs.images.training_images`.
         seed: seed of the choice of images and of the samples.
-        priors: keys of `glo_lib.inference.PRIORS`. Default: all; those that are learned take up to a minute each, once for each model.
+        priors: keys of `glo_lib.inference.PRIORS`. Default: those that need not be learned, because learning takes up to a minute each.
 
     Returns:
         What was added: ``reference`` (in words), ``num_images``, ``psnr_training_db`` and, if the model has not been trained on the

@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from glo_lib.config import TrainConfig
+from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judgement import find_reference, judge_run, markdown_table
 from glo_lib.evaluation.judges import Judge, compare
 from glo_lib.evaluation.metrics import memorisation_ratio, psnr
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.split import find_split
-from glo_lib.inference import PRIORS, load, load_encoder, sample
+from glo_lib.inference import load, load_encoder, sample
 from glo_lib.inputs import decode_images
 from glo_lib.runs.checkpoints import newest_checkpoint
 from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, progress_of, read_json, write_json
@@ -49,13 +49,13 @@ def test_the_numbers_of_a_run_without_held_out_images_are_added_to_its_metrics(r
     model, order = load(run), np.random.default_rng(0).permutation(48)
     reference, rows = corners(trained_images[np.sort(order[:12])]), np.sort(order[12:24])
     decoded = model.decode(model.codes[rows])
-    samples = {prior: model.decode(sample(model, prior, 12, 0)) for prior in PRIORS}
+    samples = {prior: model.decode(sample(model, prior, 12, 0)) for prior in QUICK_PRIORS}
     for judge, sign in zip(JUDGES, (1, -1), strict=True):
         numbers = found[judge.name]
         for one, images in (("floor", trained_images[rows]), ("training", decoded)):
             expected = compare(sign * corners(images), sign * reference)
             assert {name: numbers[one][name] for name in expected} == pytest.approx(expected, abs=1e-6)
-        assert numbers.keys() == {"floor", "training", "samples"} and list(numbers["samples"]) == list(PRIORS)
+        assert numbers.keys() == {"floor", "training", "samples"} and list(numbers["samples"]) == list(QUICK_PRIORS)
         for prior, images in samples.items():
             assert numbers["samples"][prior] == pytest.approx(compare(sign * corners(images), sign * reference), abs=1e-6)
     assert found["psnr_training_db"] == pytest.approx(psnr(trained_images[rows], decoded).mean()) and "psnr_held_out_db" not in found
