@@ -362,7 +362,8 @@ def test_a_file_that_is_truncated_while_in_use_is_noticed(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc")
-def test_files_are_closed_with_the_last_reference(path):
+def test_files_are_closed_with_the_last_reference(tmp_path):
+    path = write_file(tmp_path / "images.uint8", ARRAY.tobytes())  # one that no other test has open
     for _ in range(20):
         StoredImages(path, ARRAY.shape)[0]
     links = [f"/proc/self/fd/{entry}" for entry in os.listdir("/proc/self/fd")]
