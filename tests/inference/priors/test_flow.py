@@ -38,17 +38,9 @@ def test_the_flow_finds_two_clusters_that_a_gaussian_would_join():
     assert np.mean(np.abs(np.abs(drawn) - 4) < 1.2) > 0.9  # of the Gaussian with the same mean and variance, 0.3
 
 
-def test_equal_seeds_give_equal_samples_and_a_single_code_is_all_that_can_be_drawn():
-    codes = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    first, second = fit_flow(codes, num_steps=3), fit_flow(codes, num_steps=3)
-    np.testing.assert_array_equal(first.sample(10, seed=1), second.sample(10, seed=1))
-    np.testing.assert_allclose(np.linalg.norm(first.sample(10), axis=1), 1, atol=1e-5)
-    assert not np.array_equal(first.sample(10, seed=1), first.sample(10, seed=2))
-    np.testing.assert_allclose(fit_flow(codes[:1], "none", num_steps=2).sample(5), np.repeat(codes[:1], 5, axis=0), atol=1e-5)
+def test_a_training_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="num_steps is 0; give at least 1"):
-        fit_flow(codes, num_steps=0)
-    with pytest.raises(ValueError, match="num_samples is 0; give at least 1"):
-        first.sample(0)
+        fit_flow(np.eye(3, dtype=np.float32), num_steps=0)
 
 
 def test_times_that_are_close_are_described_differently():

@@ -29,6 +29,13 @@ def test_samples_are_projected_draws_that_depend_on_the_seed_alone(name, project
         prior.sample(0)
 
 
+@pytest.mark.parametrize("fit", [flow.fit_flow, imle.fit_imle])
+def test_the_same_training_gives_the_same_prior_and_from_a_single_code_nothing_else_can_be_drawn(fit):
+    first, second = fit(CODES, num_steps=3), fit(CODES, num_steps=3)
+    np.testing.assert_array_equal(first.sample(10, seed=1), second.sample(10, seed=1))
+    np.testing.assert_allclose(fit(CODES[:1], "none", num_steps=2).sample(5), np.repeat(CODES[:1], 5, axis=0), atol=1e-5)
+
+
 def test_priors_that_are_learned_are_kept_in_the_cache(tmp_path):
     for name in PRIORS:
         fit_prior(name, CODES)
