@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.crop import central_square, resize
 from glo_lib.images.decode import without_autotuning
@@ -32,7 +32,6 @@ __all__ = [
     "preprocess_inputs",
 ]
 
-v1 = tf.compat.v1
 Inputs = dict[str, tf.Tensor]
 DECODERS = {"jpg": tf.io.decode_jpeg, "jpeg": tf.io.decode_jpeg, "png": tf.io.decode_png}
 STEPS_PER_BLOCK = 64  # the order is computed for a block of steps, which takes hardly longer than for one step

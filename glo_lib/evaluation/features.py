@@ -9,12 +9,11 @@ from collections.abc import Callable
 import numpy as np
 
 from glo_lib.codes import fit_pca
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.graph.slim import slim
 from glo_lib.images.pixels import slices, to_floats
 
-v1 = tf.compat.v1
 Features = Callable[[np.ndarray], np.ndarray]
 WIDTHS = (32, 64, 96, 128, 128, 128)  # output channels of the classifier's convolutions, of which as many are used as lead to 4x4 pixels
 IMAGES_PER_BATCH = 256

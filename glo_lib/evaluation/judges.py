@@ -18,12 +18,11 @@ import numpy as np
 
 from glo_lib.evaluation.features import Features
 from glo_lib.evaluation.metrics import FeatureComponents, frechet_distance_in_components, kernel_distance, precision_recall
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices, to_floats
 from glo_lib.networks import efficientnet, recogniser
 
-v1 = tf.compat.v1
 EFFICIENTNET_SIZE = 112  # pixels; half of what it was trained on, because larger images take longer and have little more detail to offer
 IMAGES_PER_BATCH = 32  # as fast as larger batches, or faster, because the maps of 32 images stay in the caches of the processor
 # Share of the side that is the face in a square cut from an image aligned as in CelebA: 108 of 178 pixels, as in `tight_crop`. The

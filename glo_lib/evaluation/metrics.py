@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import BLOCK_BYTES, slices, to_floats
 from glo_lib.inference.neighbours import nearest_rows
 
-v1 = tf.compat.v1
 SSIM_WINDOW = 11  # side of the Gaussian window of Wang et al. (2004), in pixels
 LUMA = {1: (1.0,), 3: (0.299, 0.587, 0.114)}  # number of channels -> weights of the channels in the grey value (ITU-R BT.601)
 MAX_DISTANCES = 2**22  # distances held at once, 32 MB

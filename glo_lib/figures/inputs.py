@@ -9,12 +9,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from glo_lib.figures.style import BLUE, COLOURS, RED, new_figure, tidy
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_bytes
 from glo_lib.inputs import Inputs
-
-v1 = tf.compat.v1
 
 
 def two_queues(

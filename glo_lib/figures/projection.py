@@ -12,13 +12,12 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from glo_lib.codes import RowwiseAdam
 from glo_lib.decoder import decoder
 from glo_lib.figures.style import BLUE, LINE_STYLES, RED, new_figure, tidy
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.losses import get_glo_loss
 from glo_lib.projection import project
 from glo_lib.runs.folder import HistoryRow
 
-v1 = tf.compat.v1
 AXIS_LIMIT = 2.1  # the axes of the plane run from minus this value to this value
 Projection = Callable[[tf.Tensor], tf.Tensor]
 

@@ -1,6 +1,7 @@
 """Import TensorFlow once, without log lines, and with the settings that this library relies on.
 
-Every module uses ``from glo_lib.graph.backend import tf``, because some settings take effect only when they are made before the import:
+Every module uses ``from glo_lib.graph.backend import tf``, and ``v1`` for ``tf.compat.v1``, the interface of graph mode. Some settings take
+effect only when they are made before the import:
 
 - ``TF_ENABLE_ONEDNN_OPTS=1``: by default TensorFlow uses the convolutions of oneDNN only on recent Intel server processors, but on other
   processors, too, they make the decoder 1.3 to 1.8 times faster (``benchmarks/README.md``).
@@ -22,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 # TensorFlow writes lines with these parts to the error stream before it reads TF_CPP_MIN_LOG_LEVEL. A user cannot act on them.
 HARMLESS_LOG_PARTS = (
@@ -51,7 +53,7 @@ def hide_harmless_log_lines() -> Iterator[None]:
             os.close(original)
 
 
-def _import_tensorflow():
+def _import_tensorflow() -> Any:  # TensorFlow has no type hints
     log_level_is_set = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -68,3 +70,4 @@ def _import_tensorflow():
 
 
 tf = _import_tensorflow()
+v1 = tf.compat.v1

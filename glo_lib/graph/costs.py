@@ -3,9 +3,8 @@
 import re
 from typing import NamedTuple
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 
-v1 = tf.compat.v1
 GRADIENT_SCOPE = re.compile(r"(^|/)gradients(_\d+)?/")  # the scope that each call of tf.gradients opens
 # Operations that may lie between a kernel and the convolution that uses it: reading it, and the rearrangements of the faster routes.
 REARRANGEMENTS = {"Reshape", "Transpose", "Pad", "StridedSlice", "ReverseV2", "Identity", "Cast"}

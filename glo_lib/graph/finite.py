@@ -1,15 +1,15 @@
 """Check at every step that loss and gradients are finite, and find the first tensor that is not."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 
-v1 = tf.compat.v1
 NOT_FINITE = "a loss or a gradient is not finite"
 TENSORS_PER_FETCH = 16  # all activations of a step together may not fit into memory
-Gradient = tf.Tensor | tf.IndexedSlices
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
 def assert_finite(loss: tf.Tensor, gradients: Sequence[Gradient], may_overflow: tf.Tensor | None = None) -> tf.Operation:

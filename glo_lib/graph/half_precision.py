@@ -6,14 +6,13 @@ On CPUs none of this is used: there TensorFlow's rewriter makes the casts after 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 
-v1 = tf.compat.v1
 KEPT_IN_FLOAT32 = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"
 DEPTHWISE_OPERATIONS = "DepthwiseConv2dNative,DepthwiseConv2dNativeBackpropInput,DepthwiseConv2dNativeBackpropFilter"
-Gradient = tf.Tensor | tf.IndexedSlices
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
 @contextmanager

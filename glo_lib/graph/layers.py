@@ -14,10 +14,9 @@ float32, but gradients of kernels no faster, and for small maps with many channe
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.slim import slim
 
-v1 = tf.compat.v1
 FEW_CHANNELS = 4  # the four phases of 4 channels fit into one vector register of 16 numbers
 BFLOAT16_GRADIENT = "TransposedConvolutionInBfloat16"  # for ``tf.Graph.gradient_override_map``
 LARGEST_SIDE = 8  # pixels of x, which is also the size of the kernel in the exchanged convolution

@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import glo_lib
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.cluster import Cluster, Task, resolve, split_address
 from glo_lib.graph.devices import choose_devices, find_gpus
 from glo_lib.graph.session import open_session, session_config
 
-v1 = tf.compat.v1
 CONTAINER = "glo_lib"  # of the note; sessions of training use another
 SECONDS_BETWEEN_ATTEMPTS = 0.5
 SECONDS_BETWEEN_LOOKS = 0.0005  # for a socket that TensorFlow opens

@@ -4,9 +4,7 @@ The first session of a process decides how TensorFlow takes the memory of the GP
 decoding files and projecting codes open sessions before training does.
 """
 
-from glo_lib.graph.backend import tf
-
-v1 = tf.compat.v1
+from glo_lib.graph.backend import v1
 
 
 def session_config() -> v1.ConfigProto:
@@ -24,6 +22,7 @@ def open_session(config: v1.ConfigProto | None = None, target: str = "") -> v1.S
         target: address of the server that runs the session, such as ``grpc://10.0.0.1:2222``; empty: this process.
 
     Example:
+        >>> from glo_lib.graph.backend import tf
         >>> with tf.Graph().as_default(), open_session() as session:
         ...     int(session.run(tf.constant(1) + 1))
         2

@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_around, window_at_scale
 from glo_lib.images.formats import JPEG_EXTENSIONS
 from glo_lib.images.metadata import UPRIGHT, read_jpeg_header, turn_upright
 from glo_lib.images.reading import MAX_MEGAPIXELS, read_stored
 
-v1 = tf.compat.v1
 FILES_PER_BATCH = 64  # small JPEG files in a batch
 MAX_THREADS = 8  # that decode single files, each of which may hold a whole image
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from glo_lib.config import TrainConfig
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices, to_floats
 from glo_lib.inference.variables import Fill, from_checkpoint
 from glo_lib.runs.run import Run, read_run
 from glo_lib.vae import Posterior, encoder
 
-v1 = tf.compat.v1
 SCOPE = "encoder"
 IMAGES_PER_BATCH = 256
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from glo_lib.codes import Pca, RowwiseAdam, fit_pca
 from glo_lib.config import TrainConfig
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.reading import read_stored, unreadable
@@ -26,7 +26,6 @@ from glo_lib.inference.model import TrainedModel, check_one_code_per_image
 from glo_lib.inference.priors import fit_diagonal_gaussian
 from glo_lib.projection import get_projection, project_array
 
-v1 = tf.compat.v1
 CODES_PER_BATCH = 256  # codes that are optimised at once
 TRIAL_STEP = 0.01  # length of the step in the test of convergence, in units of the radius of the sphere
 CONVERGED_GAIN = 0.003  # share of the error by which such a step may still reduce the error of a converged code

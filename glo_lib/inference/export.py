@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from glo_lib.config import TrainConfig
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.inference.model import SCOPE, TrainedModel
 from glo_lib.inference.variables import from_arrays
 from glo_lib.system.replace import replacing
 
-v1 = tf.compat.v1
 SIGNATURE = "decode"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.layers import conv2d_transpose
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import slices
@@ -17,7 +17,6 @@ from glo_lib.runs.folder import read_codes
 from glo_lib.runs.packed import is_pretrained, read_packed
 from glo_lib.runs.run import Run, read_run
 
-v1 = tf.compat.v1
 SCOPE = "decoder"
 IMAGES_PER_BATCH = 256  # for images of 64 pixels; fewer for larger images, so that the feature maps take the same memory
 GRADIENT_ATTRIBUTE = "_gradient_op_type"

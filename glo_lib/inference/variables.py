@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.runs import checkpoints
 
-v1 = tf.compat.v1
 Fill = Callable[[v1.Session, Sequence[tf.Variable]], str]  # sets the variables and returns "averaged" or "raw"
 
 

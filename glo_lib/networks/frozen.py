@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 
-v1 = tf.compat.v1
 Weights = Mapping[str, np.ndarray]
 
 

@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.system.replace import write_text
 
-v1 = tf.compat.v1
 BASENAME = "model.ckpt"
 CHECKSUMS = ".sums.json"
 MAX_TO_KEEP = 3

@@ -10,7 +10,7 @@ import numpy as np
 from glo_lib.codes import RowwiseAdam, RowwiseSgd, create_codes, fit_pca, large_zeros, look_up_rows, normal_codes, pca_codes
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.devices import Devices, choose_devices, codes_device
 from glo_lib.graph.finite import Gradient, assert_finite
 from glo_lib.graph.half_precision import LossScaling, in_precision
@@ -28,7 +28,6 @@ from glo_lib.system.progress import slow_progress
 from glo_lib.training.schedule import phase_of
 from glo_lib.vae import Posterior, encoder, negative_elbo, noise_variance, reparameterise
 
-v1 = tf.compat.v1
 CODES_PER_BLOCK = 4096
 BATCH_NORM_DECAY = 0.99
 SMALLEST_SCALE = 1e-6  # standard deviation of the first principal component, in units of [-1, 1]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from glo_lib.codes import first_row
 from glo_lib.config import TrainConfig
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
 from glo_lib.graph.server import ClusterError
 from glo_lib.inputs import batch_of_step
@@ -23,7 +23,6 @@ from glo_lib.system.stopping import stop_requests
 from glo_lib.training.build import Setting, TrainGraph, initial_codes, initial_weights
 from glo_lib.training.schedule import rate_scale, share_done
 
-v1 = tf.compat.v1
 GRID = 5  # side of the image grids in TensorBoard, as in the blog post
 AVERAGED = "/ExponentialMovingAverage"  # ending of the names that tf.train.ExponentialMovingAverage gives
 HISTORY_ROWS = 1000  # approximate number of rows in history.csv

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glo_lib.config import TrainConfig
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.cluster import Cluster, Task, check_private
 from glo_lib.graph.devices import Devices, rewrite_on_cpus, route_on
 from glo_lib.graph.server import ClusterError, Note, check_limited, find_cluster, reason_of, session_of_task, start_server
@@ -19,7 +19,6 @@ from glo_lib.inputs import DecodedImages, images_in_file
 from glo_lib.runs import checkpoints
 from glo_lib.runs.folder import progress_of
 
-v1 = tf.compat.v1
 # What TensorFlow raises when a task is gone, or is another process than before, whose variables have no values yet.
 LOST = (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.FailedPreconditionError, tf.errors.DeadlineExceededError)
 LOST_WITHOUT_A_STEP = 3  # so often a machine may be lost before the first new checkpoint, and once more for each task

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import evaluate
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.cluster import Cluster, chief_cluster
 from glo_lib.graph.devices import choose_devices, find_gpus
 from glo_lib.graph.half_precision import depthwise_in_float32
@@ -19,8 +19,6 @@ from glo_lib.training.build import Setting, TrainGraph, build_loss, build_model,
 from glo_lib.training.loop import LoopEnd, OnStep, StepTimeout, run_loop
 from glo_lib.training.machines import LOST, LostMachines, connect, with_all_towers
 from glo_lib.training.schedule import share_done
-
-v1 = tf.compat.v1
 
 
 class TrainResult(NamedTuple):

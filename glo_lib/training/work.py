@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from glo_lib.config import TrainConfig
 from glo_lib.decoder import decoder
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.costs import layer_costs
 
-v1 = tf.compat.v1
 STEP_FACTOR = 3  # forward, gradients for the inputs, gradients for the kernels
 FLOAT, INDEX = 4, 8  # bytes
 TABLES = 3  # the codes and Adam's two moments

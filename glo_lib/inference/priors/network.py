@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from glo_lib.graph.backend import tf
+from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 
-v1 = tf.compat.v1
 Weights = dict[str, np.ndarray]
 EPSILON = 1e-5  # added to the variance in the normalisation of each row
 LARGEST_GRADIENT = 1.0  # norm of the gradient of all weights together; larger ones are shortened
