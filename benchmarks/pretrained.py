@@ -5,7 +5,8 @@
     python -m benchmarks.pretrained --compare 4096 8192 16384 --seconds 600    how many faces help: a table, and no model
 
 An interrupted training continues where it stopped, with the same command. The model is written as `glo_lib.runs.packed` says, in half
-precision; how much that costs in dB is measured and noted in its provenance, with the command, the commit, the seconds and the versions.
+precision; how much that costs in dB is measured and noted in its provenance, with the command, the commit, the seconds, the versions, and
+what the judges say of its reconstructions and of the samples of each prior.
 """
 
 import argparse
@@ -22,11 +23,13 @@ import numpy as np
 from glo_lib import faces
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import versions
+from glo_lib.evaluation.judgement import judge_run
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.files import list_images
 from glo_lib.images.store import decode_as_in
 from glo_lib.inference.encoding import encode, fit_code_regression
 from glo_lib.inference.model import TrainedModel, load
+from glo_lib.inference.priors import PRIORS
 from glo_lib.inference.variables import from_arrays
 from glo_lib.runs.images import training_images
 from glo_lib.runs.packed import PRETRAINED, PackedModel, read_packed, write_packed
@@ -53,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train_on_faces(num_faces: int, seconds: float, settings: dict[str, str]) -> TrainResult:
     """Train on drawn faces for a time; the other settings are the defaults of the book, unless they are given."""
-    folder = faces.load_faces(num_faces)
-    usual = {"data_dir": str(folder), "max_seconds": seconds, "num_epochs": 1_000_000}
+    usual = {"num_samples": num_faces, "max_seconds": seconds, "num_epochs": 1_000_000}
     return train(TrainConfig.from_parameters({**usual, **settings}))
 
 
@@ -72,11 +74,13 @@ def write_model(result: TrainResult, command: str, folder: Path) -> dict[str, An
         "commit": commit(),
         "date": date.today().isoformat(),
         "images": f"{len(images):,} drawn faces, version {faces.VERSION}, seed 0",
+        "faces": {"version": faces.VERSION, "seed": 0, "number": len(images)},  # enough to draw them again, or to look up their factors
         "seconds": round(result.metrics["seconds"], 1),
         "steps": result.metrics["steps"],
         "psnr_db": exact,
         "lost_to_half_precision_db": exact - float(psnr(images[rows], half.decode(half.codes[rows])).mean()),
         "versions": versions(),
+        "judgement": judge_run(result.run_dir, priors=tuple(PRIORS)),  # of the reconstructions, and of the samples of each prior
     }
     write_packed(folder, packed._replace(provenance=provenance))
     return provenance

@@ -7,18 +7,20 @@ import pytest
 
 from benchmarks import pretrained
 from glo_lib.evaluation.metrics import psnr
+from glo_lib.faces import load_faces
 from glo_lib.inference import load
+from glo_lib.inputs import decode_images, list_images
 from glo_lib.runs import packed
 
 SMALL = ["image_size=32", "num_dims=6", "num_filters=16-12-8", "batch_size=8", "precision=float32", "learning_rate=0.01"]
 
 
 @pytest.fixture(autouse=True)
-def small_faces(monkeypatch, small_images, no_figures):
-    monkeypatch.setattr(pretrained.faces, "load_faces", lambda *_: small_images)
+def without_judges_and_figures(monkeypatch, no_figures):
+    monkeypatch.setattr(pretrained, "judge_run", lambda run, priors: {"judged": str(run), "priors": priors})
 
 
-def test_the_model_is_trained_written_and_measured(tmp_path, monkeypatch, capsys, trained_images):
+def test_the_model_is_trained_written_and_measured(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "pretrained"
     pretrained.main([*SMALL, "num_epochs=20", "--seconds", "100", "--faces", "48", "--out", str(folder)])
     monkeypatch.setattr(packed, "PRETRAINED", folder)
@@ -27,8 +29,11 @@ def test_the_model_is_trained_written_and_measured(tmp_path, monkeypatch, capsys
         ["python -m benchmarks.pretrained", *SMALL, "num_epochs=20", "--seconds", "100", "--faces", "48", "--out", str(folder)]
     )
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", provenance["commit"]) and provenance["steps"] == 120
+    assert provenance["judgement"]["judged"] and "Gaussian mixture" in provenance["judgement"]["priors"]
+    assert provenance["faces"] == {"version": "v1", "seed": 0, "number": 48}
     assert provenance["images"].startswith("48 drawn faces") and provenance["versions"].keys() >= {"python", "tensorflow", "numpy"}
-    rounded = psnr(trained_images, model.decode(model.codes)).mean()
+    images = decode_images(list_images(load_faces(48)), 32).array()
+    rounded = psnr(images, model.decode(model.codes)).mean()
     assert provenance["psnr_db"] - provenance["lost_to_half_precision_db"] == pytest.approx(rounded, abs=1e-4)
     assert abs(provenance["lost_to_half_precision_db"]) < 0.05
     assert f"{provenance['psnr_db']:.2f} dB in training" in capsys.readouterr().out
@@ -36,6 +41,7 @@ def test_the_model_is_trained_written_and_measured(tmp_path, monkeypatch, capsys
 
 def test_numbers_of_faces_are_compared_by_faces_that_no_model_has_seen(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pretrained, "ENCODING_STEPS", 5)
+    monkeypatch.setattr(pretrained, "NUM_NEW", 16)
     pretrained.main([*SMALL, "num_epochs=5", f"run_dir={tmp_path / 'run'}", "--seconds", "100", "--compare", "48"])
     table = capsys.readouterr().out.splitlines()
     cells = [cell.strip() for cell in table[-1].split("|")[1:-1]]
