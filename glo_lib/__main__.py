@@ -6,11 +6,16 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from glo_lib.config import DEFAULT_PRIOR, PRIORS, QUICK_PRIORS, short_prior_name
+
+if TYPE_CHECKING:  # see main: TensorFlow is imported only where it is needed
+    from glo_lib.images.pixels import ImageRows
+    from glo_lib.inference.model import TrainedModel
 
 DESCRIPTION = """\
 What a trained run can do, as PNG grids. RUN is the folder that training filled, or "pretrained" for the model that comes
@@ -149,7 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, function: Callable[[argparse.Namespace], int], description: str, out: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], description: str, out: str
+) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name, help=description, description=description[0].upper() + description[1:] + ".", epilog=EPILOG.splitlines()[1]
     )
@@ -185,7 +192,7 @@ def _sample(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _samples(options: argparse.Namespace, model) -> np.ndarray:
+def _samples(options: argparse.Namespace, model: "TrainedModel") -> np.ndarray:
     from glo_lib.inference.priors import fit_prior
 
     if not 1 <= options.n <= MAX_SAMPLES:
@@ -194,7 +201,7 @@ def _samples(options: argparse.Namespace, model) -> np.ndarray:
     return fit_prior(options.prior, model.codes, model.config.projection).sample(options.n, options.seed)
 
 
-def _training_images(options: argparse.Namespace, model) -> np.ndarray:
+def _training_images(options: argparse.Namespace, model: "TrainedModel") -> "ImageRows":
     """Return the training images of the run, or their reconstructions for the model of the library, which comes without images."""
     from glo_lib.images.pixels import slices, to_bytes
     from glo_lib.runs.images import training_images
@@ -232,9 +239,10 @@ def _encode(options: argparse.Namespace) -> int:
     weight = HIDDEN_PRIOR_WEIGHT if options.hide else 0.0
     encoded = encode(model, unseen.images, regression, mask, options.restarts, options.steps, seed=options.seed, prior_weight=weight)
     print(encoded.report())
-    rows = [unseen.images, np.uint8(unseen.images * mask[..., None]), inpaint(model, unseen.images, encoded, mask)] if options.hide else [
-        unseen.images, model.decode(encoded.codes)
-    ]  # fmt: skip
+    if options.hide:
+        rows = [unseen.images, (unseen.images * mask[..., None]).astype(np.uint8), inpaint(model, unseen.images, encoded, mask)]
+    else:
+        rows = [unseen.images, model.decode(encoded.codes)]
     _write_png(options, _stack_in_bands(rows, tile))
     if options.codes:
         _write_codes(options, encoded.codes)

@@ -164,7 +164,7 @@ class TrainConfig:
     on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
     max_megapixels: float = _setting(64.0, "largest image that is read, in millions of pixels; a larger one cannot be read", above=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = _check_value(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -299,7 +299,10 @@ class TrainConfig:
         most = num_images - 1
         if self.model == "glo" and self.code_init == "pca" and self.num_dims > most:
             # The sphere in one dimension is two points, so that one component would be of no use.
-            values |= {"num_dims": most} if most > 1 else {"code_init": "normal"}
+            if most > 1:
+                values["num_dims"] = most
+            else:
+                values["code_init"] = "normal"
             components = f"{most} principal component{'' if most == 1 else 's'} to start from"
             advice = f"give at most {most}, or code_init 'normal'" if most else "give code_init 'normal'"
             found.append(f"num_dims is {self.num_dims}, and there {are}, with {components}; {advice}")

@@ -73,7 +73,7 @@ def decoder(
         return layer(net, channels, normalizer_fn=None, activation_fn=tf.nn.tanh, scope=last)  # (batch, size, size, channels)
 
 
-def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None):
+def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None) -> dict:
     """Return the defaults of the decoder's layers: Xavier weights, batch normalization with scale, ReLU.
 
     Args:

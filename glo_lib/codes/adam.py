@@ -1,6 +1,6 @@
 """Row-wise Adam: an optimizer for the table of codes whose cost does not grow with the number of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from glo_lib.codes.table import describe_slice, large_zeros
 from glo_lib.graph.backend import tf
@@ -47,7 +47,7 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
         self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
         self._project = project or tf.identity
 
-    def _create_slots(self, var_list):
+    def _create_slots(self, var_list: Sequence[tf.Variable]) -> None:
         for var in var_list:
             # The count is float32, which is exact up to 16 million visits, because TensorFlow cannot scatter integers on a GPU.
             for slot, columns in (("m", var.shape[1]), ("v", var.shape[1]), ("visits", 1)):
@@ -55,7 +55,7 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
                 table = self._get_or_make_slot_with_initializer(var, large_zeros, shape, tf.float32, slot, self._name)
                 describe_slice(table, var)
 
-    def _resource_apply_sparse(self, grad, handle, indices):
+    def _resource_apply_sparse(self, grad: tf.Tensor, handle: tf.Variable, indices: tf.Tensor) -> tf.Operation:
         # If a row is in the batch more than once, the base class has already summed its gradients.
         m, v, visits = (self.get_slot(handle, name) for name in ("m", "v", "visits"))
         t = tf.gather(visits, indices) + 1  # (rows, 1)
@@ -66,5 +66,5 @@ class RowwiseAdam(tf.compat.v1.train.Optimizer):
         new_values = ((handle, rows), (m, m_t), (v, v_t), (visits, t))
         return tf.group(*(tf.compat.v1.scatter_update(table, indices, values) for table, values in new_values))
 
-    def _resource_apply_dense(self, grad, handle):
+    def _resource_apply_dense(self, grad: tf.Tensor, handle: tf.Variable) -> tf.Operation:
         return self._resource_apply_sparse(grad, handle, tf.range(tf.shape(grad)[0]))

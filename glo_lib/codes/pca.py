@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glo_lib.images.pixels import flat_blocks
+from glo_lib.images.pixels import ImageRows, flat_blocks
 
 MAX_PCA_IMAGES = 20_000  # further images change the first few hundred components by no more than sampling noise
 MAX_CONVERTED_BYTES = 512 * 2**20  # of float32 images that are held at once
@@ -23,7 +23,7 @@ class Pca(NamedTuple):
     components: np.ndarray
     scales: np.ndarray
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
+    def transform(self, images: ImageRows) -> np.ndarray:
         """Return the coefficients (n, d) of uint8 or float images (n, height, width, channels), computed in blocks."""
         return np.concatenate([(block - self.mean) @ self.components.T for block in flat_blocks(images)])
 
@@ -32,7 +32,7 @@ class Pca(NamedTuple):
         return coefficients @ self.components + self.mean
 
 
-def fit_pca(images: np.ndarray, num_dims: int, seed: int = 0, power_iterations: int = 4) -> Pca:
+def fit_pca(images: ImageRows, num_dims: int, seed: int = 0, power_iterations: int = 4) -> Pca:
     """Compute principal components by randomized subspace iteration over blocks of images (Halko et al., 2011, algorithm 4.4).
 
     Large sets of images are converted to float32 block by block. Of more than 20,000 images only every second one is used, of more than
@@ -102,7 +102,7 @@ def pca_codes(images: np.ndarray, pca: Pca, whitening: float = 0.5) -> np.ndarra
     return (pca.transform(images) * factors.astype(np.float32)).astype(np.float32)
 
 
-def _covariance_times(images: np.ndarray, every: int, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _covariance_times(images: ImageRows, every: int, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Return the covariance matrix of the images times a basis, (D, k), without forming the (D, D) matrix."""
     product, used = np.zeros_like(basis), 0
     for block in flat_blocks(images, every):

@@ -35,9 +35,9 @@ class RowwiseSgd(tf.compat.v1.train.Optimizer):
         super().__init__(use_locking=False, name=name)
         self._learning_rate, self._project = learning_rate, project or tf.identity
 
-    def _resource_apply_sparse(self, grad, handle, indices):
+    def _resource_apply_sparse(self, grad: tf.Tensor, handle: tf.Variable, indices: tf.Tensor) -> tf.Operation:
         rows = self._project(tf.gather(handle, indices) - self._learning_rate * grad)
         return tf.compat.v1.scatter_update(handle, indices, rows).op
 
-    def _resource_apply_dense(self, grad, handle):
+    def _resource_apply_dense(self, grad: tf.Tensor, handle: tf.Variable) -> tf.Operation:
         return self._resource_apply_sparse(grad, handle, tf.range(tf.shape(grad)[0]))

@@ -8,7 +8,7 @@ import numpy as np
 from glo_lib.graph.backend import tf
 
 
-def normal_codes(num_images: int, num_dims: int, seed: int = 0) -> np.ndarray:
+def normal_codes(num_images: int, num_dims: int, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Draw codes (num_images, num_dims) float32 from a unit Gaussian, as the post does."""
     return np.random.default_rng(seed).standard_normal((num_images, num_dims), dtype=np.float32)
 

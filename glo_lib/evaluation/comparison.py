@@ -1,6 +1,6 @@
 """Compare GLO, the VAE and principal components on the same images, by the same measures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from glo_lib.evaluation.metrics import (
     relative_sharpness,
     ssim,
 )
+from glo_lib.images.pixels import ImageRows
 from glo_lib.images.split import Split
 from glo_lib.images.store import decode_as_in
 
@@ -84,7 +85,7 @@ class ImageSets(NamedTuple):
         judged: the photographs as judges see them, if there are judges.
     """
 
-    training: np.ndarray
+    training: ImageRows
     rows: np.ndarray
     held_out: np.ndarray
     pixels: Features
@@ -127,22 +128,22 @@ def image_sets(config: TrainConfig, split: Split, seed: int = 0, judges: Sequenc
         judges: trained networks whose features are compared too, from `glo_lib.evaluation.judges.installed_judges`.
     """
     parts = (split.training, split.held_out)
-    training, held_out = (decode_as_in(config, part, config.data_dir, progress=False).array() for part in parts)
-    held_out = held_out[:MAX_HELD_OUT]
+    training, unseen = (decode_as_in(config, part, config.data_dir, progress=False).array() for part in parts)
+    held_out = np.array(unseen[:MAX_HELD_OUT])
     rows = np.linspace(0, len(training) - 1, min(len(held_out), len(training))).astype(int)
     pixels = pca_features(training, min(FEATURE_DIMS, len(training) - 1))
     classifier = _fit_classifier(training, split.training, seed)
     features = classifier.features if classifier else pixels
     judged = tuple(_judge_photographs(judge, training, rows, held_out) for judge in judges)
-    return ImageSets(training, rows, np.array(held_out), pixels, features, classifier, judged)
+    return ImageSets(training, rows, held_out, pixels, features, classifier, judged)
 
 
-def _judge_photographs(judge: Judge, training: np.ndarray, rows: np.ndarray, held_out: np.ndarray) -> JudgedPhotographs:
+def _judge_photographs(judge: Judge, training: ImageRows, rows: np.ndarray, held_out: np.ndarray) -> JudgedPhotographs:
     of_training = judge.features(training)
     return JudgedPhotographs(judge, judge.features(held_out), of_training[rows], of_training)
 
 
-def _fit_classifier(images: np.ndarray, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
+def _fit_classifier(images: ImageRows, filenames: Sequence[str], seed: int) -> AttributeClassifier | None:
     folder = Path(filenames[0]).resolve().parent
     lists = [place / ATTRIBUTES_NAME for place in (folder, folder.parent) if (place / ATTRIBUTES_NAME).is_file()]
     if not lists:
@@ -201,9 +202,9 @@ def vae_contender(
             return encoder.encode(images).mean
         return inference.encode(model, images, regression, restarts=1, steps=search_steps).codes
 
-    reconstructions = (model.decode(codes_of(images)) for images in (sets.reference, sets.held_out))
+    of_training, of_held_out = (model.decode(codes_of(images)) for images in (sets.reference, sets.held_out))
     samples = {prior: _decode_samples(model, prior, len(sets.rows), seed) for prior in priors}
-    return Contender(name, *reconstructions, samples)
+    return Contender(name, of_training, of_held_out, samples)
 
 
 def _decode_samples(model: inference.TrainedModel, prior: str, count: int, seed: int) -> np.ndarray:
@@ -218,8 +219,8 @@ def pca_contender(sets: ImageSets, num_dims: int, seed: int = 0) -> Contender:
     def images_of(coefficients: np.ndarray) -> np.ndarray:
         return np.clip(pca.inverse_transform(coefficients), -1, 1).reshape(-1, *sets.training.shape[1:])
 
-    reconstructions = (images_of(pca.transform(images)) for images in (sets.reference, sets.held_out))
-    return Contender("PCA", *reconstructions, {"diagonal Gaussian": images_of(drawn)})
+    of_training, of_held_out = (images_of(pca.transform(images)) for images in (sets.reference, sets.held_out))
+    return Contender("PCA", of_training, of_held_out, {"diagonal Gaussian": images_of(drawn)})
 
 
 def measure(contender: Contender, sets: ImageSets) -> list[Row]:
@@ -320,7 +321,7 @@ def average_rows(runs: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
     return means, deviations
 
 
-def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] | None = None) -> str:
+def markdown_tables(rows: Sequence[Row], spread: Sequence[Row] | None = None) -> str:
     """Format two Markdown tables: reconstructions with a line for each model, and samples with a line for each model and prior.
 
     Args:
@@ -331,7 +332,7 @@ def markdown_tables(rows: Sequence[Row], spread: Sequence[Mapping[str, float]] |
         >>> print(markdown_tables([{"model": "GLO", "prior": "unit Gaussian", **dict.fromkeys(MEASURES, 0.5)}]).splitlines()[2])
         | GLO | 0.50 | 0.50 | 0.500 | 0.500 |
     """
-    deviations = [None] * len(rows) if spread is None else spread
+    deviations: Sequence[Row | None] = [None] * len(rows) if spread is None else spread
     both = list(zip(rows, deviations, strict=True))
     first_of_each = {row["model"]: (row, deviation) for row, deviation in reversed(both)}
     of_models = [first_of_each[model] for model in dict.fromkeys(row["model"] for row in rows)]
@@ -344,7 +345,7 @@ def _table(rows: Sequence[tuple[Row, Row | None]], names: Sequence[str], numbers
     headings = [{"model": "model", "prior": "samples from", **ALL_HEADINGS}[name] for name in (*names, *numbers)]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(names) + "|--:" * len(numbers) + "|"]
     for row, deviation in rows:
-        cells = [_cell(number, row[number], None if deviation is None else deviation[number]) for number in numbers]
+        cells = [_cell(number, float(row[number]), None if deviation is None else float(deviation[number])) for number in numbers]
         lines.append("| " + " | ".join([*(str(row[name]) for name in names), *cells]) + " |")
     return "\n".join(lines)
 

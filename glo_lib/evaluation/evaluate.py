@@ -15,7 +15,7 @@ from glo_lib.codes.pca import fit_pca
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.figures.run import run_figures
 from glo_lib.graph.backend import tf
-from glo_lib.images.pixels import slices, to_floats
+from glo_lib.images.pixels import ImageRows, slices, to_floats
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.model import TrainedModel, load
 from glo_lib.runs.folder import read_hardware, read_history, read_json, write_codes, write_json
@@ -75,7 +75,7 @@ def measure(run: OpenRun, model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def reconstruction_psnr(model: TrainedModel, images: np.ndarray) -> float:
+def reconstruction_psnr(model: TrainedModel, images: ImageRows) -> float:
     """Return the mean PSNR (dB) of the reconstructions of the first 2,000 images.
 
     Args:
@@ -85,7 +85,7 @@ def reconstruction_psnr(model: TrainedModel, images: np.ndarray) -> float:
     return _mean_psnr(images, lambda rows, flat: model.decode(model.codes[rows]))
 
 
-def pca_psnr(images: np.ndarray, num_dims: int) -> float:
+def pca_psnr(images: ImageRows, num_dims: int) -> float:
     """Return the mean PSNR (dB) of the first 2,000 images reconstructed from principal components, the best linear decoder.
 
     Args:
@@ -102,7 +102,7 @@ def pca_psnr(images: np.ndarray, num_dims: int) -> float:
     return min(EXACT_DB, _mean_psnr(images, lambda rows, flat: (flat - pca.mean) @ pca.components.T @ pca.components + pca.mean))
 
 
-def _mean_psnr(images: np.ndarray, reconstruct: Callable[[slice, np.ndarray], np.ndarray]) -> float:
+def _mean_psnr(images: ImageRows, reconstruct: Callable[[slice, np.ndarray], np.ndarray]) -> float:
     """Average over the first 2,000 images in batches, because a float copy of all of them at 128 pixels would take 0.4 GB."""
     values = []
     for rows in slices(min(MAX_IMAGES, len(images)), IMAGES_PER_BATCH):

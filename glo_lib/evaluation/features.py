@@ -12,15 +12,15 @@ from glo_lib.codes import fit_pca
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
 from glo_lib.graph.slim import slim
-from glo_lib.images.pixels import slices, to_floats
+from glo_lib.images.pixels import ImageRows, slices, to_floats
 
-Features = Callable[[np.ndarray], np.ndarray]
+Features = Callable[[ImageRows], np.ndarray]
 WIDTHS = (32, 64, 96, 128, 128, 128)  # output channels of the classifier's convolutions, of which as many are used as lead to 4x4 pixels
 IMAGES_PER_BATCH = 256
 INCEPTION_SIZE = 299
 
 
-def pca_features(images: np.ndarray, num_dims: int) -> Features:
+def pca_features(images: ImageRows, num_dims: int) -> Features:
     """Return the function that computes the coefficients of the principal components of training images.
 
     These features represent large shapes and colours, and hardly any detail.
@@ -52,7 +52,7 @@ class AttributeClassifier:
         ``AttributeClassifier(training_images, labels).features(samples)``
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, num_features: int = 32, steps: int = 400, seed: int = 0):
+    def __init__(self, images: ImageRows, labels: np.ndarray, num_features: int = 32, steps: int = 400, seed: int = 0):
         size = images.shape[1]
         if len(images) != len(labels) or np.ndim(labels) != 2:
             raise ValueError(f"images have shape {images.shape} and labels {np.shape(labels)}; give a row of labels for each image")
@@ -81,15 +81,15 @@ class AttributeClassifier:
         logits, self._hidden = _classify(self._images, num_features, self._labels.shape[1], is_training=False)
         self._probabilities = tf.sigmoid(logits)
 
-    def features(self, images: np.ndarray) -> np.ndarray:
+    def features(self, images: ImageRows) -> np.ndarray:
         """Return the activations (n, k) of the last hidden layer, for images (n, size, size, 3), uint8 or float in [-1, 1]."""
         return self._run(self._hidden, images)
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: ImageRows) -> np.ndarray:
         """Return the probabilities (n, attributes), for images (n, size, size, 3), uint8 or float in [-1, 1]."""
         return self._run(self._probabilities, images)
 
-    def _run(self, tensor: tf.Tensor, images: np.ndarray) -> np.ndarray:
+    def _run(self, tensor: tf.Tensor, images: ImageRows) -> np.ndarray:
         parts = [to_floats(np.asarray(images[rows])) for rows in slices(len(images), IMAGES_PER_BATCH)]
         return np.concatenate([self._session.run(tensor, {self._images: part}) for part in parts])
 
@@ -127,7 +127,7 @@ def inception_features(weights: str | None = "imagenet") -> Features:
             "(inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5), or use other features"
         ) from error
 
-    def features(images: np.ndarray) -> np.ndarray:
+    def features(images: ImageRows) -> np.ndarray:
         parts = []
         for rows in slices(len(images), 32):
             resized = tf.image.resize(to_floats(np.asarray(images[rows])), [INCEPTION_SIZE, INCEPTION_SIZE])

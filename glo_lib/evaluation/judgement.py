@@ -17,7 +17,7 @@ from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import fit_components, psnr
 from glo_lib.images.files import list_images
-from glo_lib.images.pixels import slices
+from glo_lib.images.pixels import ImageRows, slices
 from glo_lib.images.split import find_split
 from glo_lib.images.store import decode_as_in
 from glo_lib.inference.encoder import load_encoder
@@ -146,7 +146,7 @@ def _judge(
     with slow_progress("judging", len(sources) * count + (len(images) if reference.unseen else 0), " images") as bar:
         found, decibels = {}, {}
         for kind, source in sources.items():
-            found[kind], decibels[kind] = _features(judges, source, sources.get(ORIGINALS.get(kind)), count, bar.update)
+            found[kind], decibels[kind] = _features(judges, source, sources.get(ORIGINALS.get(kind, "")), count, bar.update)
         nearest = _nearest_training(judges, found, images, bar.update) if reference.unseen else {}
     numbers = {judge.name: _numbers(judge, {kind: features[judge.name] for kind, features in found.items()}) for judge in judges}
     for (name, kind), distance in nearest.items():
@@ -162,7 +162,7 @@ def _judges_in_loss(config: TrainConfig) -> list[str]:
 
 
 def find_reference(
-    config: TrainConfig, images: np.ndarray, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0
+    config: TrainConfig, images: ImageRows, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0
 ) -> Reference:
     """Find the photographs that a run is compared with, see `judge_run`.
 
@@ -206,9 +206,7 @@ def _check_count(count: int) -> int:
     return count
 
 
-def _sources(
-    run: Run, model: TrainedModel, images: np.ndarray, reference: Reference, seed: int, priors: Sequence[str]
-) -> dict[str, Source]:
+def _sources(run: Run, model: TrainedModel, images: ImageRows, reference: Reference, seed: int, priors: Sequence[str]) -> dict[str, Source]:
     """Return what is judged: the reference first, then training photographs, reconstructions, and samples of each prior."""
     rows = reference.rows
     sources = {
@@ -223,7 +221,7 @@ def _sources(
     return sources | {prior: lambda part, codes=codes: model.decode(codes[part]) for prior, codes in samples.items()}
 
 
-def _code_finder(run: Run, model: TrainedModel, images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _code_finder(run: Run, model: TrainedModel, images: ImageRows) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function that finds codes of images that the model was not trained on."""
     if run.config.model == "vae":
         encoder = load_encoder(run)
@@ -252,7 +250,7 @@ def _features(
 
 
 def _nearest_training(
-    judges: Sequence[Judge], found: dict[str, dict[str, np.ndarray]], images: np.ndarray, report: Callable[[int], Any]
+    judges: Sequence[Judge], found: dict[str, dict[str, np.ndarray]], images: ImageRows, report: Callable[[int], Any]
 ) -> dict[tuple[str, str], float]:
     """Return the median distance of each judge's features of each kind to those of the nearest training image.
 

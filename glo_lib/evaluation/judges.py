@@ -20,7 +20,7 @@ from glo_lib.evaluation.features import Features
 from glo_lib.evaluation.metrics import FeatureComponents, frechet_distance_in_components, kernel_distance, precision_recall
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import slices, to_floats
+from glo_lib.images.pixels import ImageRows, slices, to_floats
 from glo_lib.networks import efficientnet, recogniser
 
 EFFICIENTNET_SIZE = 112  # pixels; half of what it was trained on, because larger images take longer and have little more detail to offer
@@ -112,7 +112,7 @@ def _network_features(build: Callable[[tf.Tensor], tf.Tensor], size: int, share:
         features = build(tf.ensure_shape(tf.image.resize(images, [size, size], "bicubic", antialias=True), [None, size, size, 3]))
         session = open_session()
 
-    def compute(array: np.ndarray) -> np.ndarray:
+    def compute(array: ImageRows) -> np.ndarray:
         margin = round(array.shape[1] * (1 - share) / 2)
         centre = slice(margin, array.shape[1] - margin)
         parts = [np.zeros((0, features.shape[1]), np.float32)]

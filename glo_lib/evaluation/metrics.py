@@ -11,7 +11,7 @@ import numpy as np
 
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import BLOCK_BYTES, slices, to_floats
+from glo_lib.images.pixels import BLOCK_BYTES, ImageRows, slices, to_floats
 from glo_lib.inference.neighbours import nearest_rows
 
 SSIM_WINDOW = 11  # side of the Gaussian window of Wang et al. (2004), in pixels
@@ -329,7 +329,7 @@ def precision_recall(features: np.ndarray, samples: np.ndarray, num_neighbours: 
     return PrecisionRecall(_coverage(samples, features, num_neighbours), _coverage(features, samples, num_neighbours))
 
 
-def memorisation_ratio(samples: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> float:
+def memorisation_ratio(samples: np.ndarray, held_out: np.ndarray, training: ImageRows) -> float:
     """Compute the median distance of samples to their nearest training image, divided by that of held-out images.
 
     New images have a ratio of about 1, and copies of training images a ratio near 0. Blurred samples are near to all images, so consider
@@ -354,7 +354,7 @@ def memorisation_ratio(samples: np.ndarray, held_out: np.ndarray, training: np.n
     return float(np.median(nearest_distances(samples, training))) / reference
 
 
-def nearest_distances(queries: np.ndarray, references: np.ndarray, num_neighbours: int = 1, among_themselves: bool = False) -> np.ndarray:
+def nearest_distances(queries: np.ndarray, references: ImageRows, num_neighbours: int = 1, among_themselves: bool = False) -> np.ndarray:
     """Compute the exact distance of each query to its k-th nearest reference, in blocks.
 
     Args:
@@ -408,7 +408,7 @@ def _is_covered(rows: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.
     return covered
 
 
-def _numbered_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _numbered_blocks(rows: ImageRows) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the index of the first row and the flattened float64 rows of blocks. Two blocks have at most `MAX_DISTANCES` pairs of rows."""
     entries = max(1, int(np.prod(rows.shape[1:])))
     most = int(np.sqrt(MAX_DISTANCES))
@@ -438,13 +438,13 @@ def _block_pairs(images: np.ndarray, reconstructions: np.ndarray) -> Iterator[tu
     return ((a, np.clip(b, -1, 1)) for a, b in zip(_image_blocks(images), _image_blocks(reconstructions), strict=True))
 
 
-def _check_num_rows(least: int, **sets: np.ndarray) -> None:
+def _check_num_rows(least: int, **sets: ImageRows) -> None:
     for name, rows in sets.items():
         if len(rows) < least:
             raise ValueError(f"{name} has {len(rows)} row(s); at least {least} are needed")
 
 
-def _check_comparable(least: int, **sets: np.ndarray) -> None:
+def _check_comparable(least: int, **sets: ImageRows) -> None:
     """Check that the sets have enough rows, that all rows have the same shape, and that all values are finite."""
     _check_num_rows(least, **sets)
     shapes = {name: np.shape(rows)[1:] for name, rows in sets.items()}

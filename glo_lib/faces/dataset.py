@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 from PIL import Image
@@ -510,7 +511,7 @@ def read_factors(folder: str | Path) -> Iterator[Factors]:
     Example:
         ``next(read_factors(load_faces(64))) == sample_factors(0)``
     """
-    types = {field.name: field.type for field in fields(Factors)}
+    types = get_type_hints(Factors)
     with open(Path(folder) / "factors.csv", newline="") as file:
         for row in csv.DictReader(file):
             del row["image_id"]

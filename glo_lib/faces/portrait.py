@@ -742,7 +742,8 @@ def _face(planes, f, g, lamp, skin, hair, cast):
     lit = _light_skin(albedo, normal, occlusion, shadow, lamp, gloss)
     _nostrils(lit, f, g, s)
     mouth_rows = slice(*np.searchsorted(s.vy[:, 0], [m.centre - 16, m.centre + 16]))
-    _inner_mouth(lit[:, mouth_rows], f, *_rows_of((s, m), mouth_rows, s.x.shape), lamp)
+    of_mouth = _rows_of((s, m), mouth_rows, s.x.shape)
+    _inner_mouth(lit[:, mouth_rows], f, of_mouth[0], of_mouth[1], lamp)
     for side in (-1, 1):
         centre = _project(g, side * g.eye, 0)[0]
         rows = slice(*np.searchsorted(s.vy[:, 0], [-13, 13]))

@@ -107,7 +107,7 @@ def vary(face: np.ndarray, variation: Variation) -> np.ndarray:
     rows, columns = (np.clip(np.arange(size) - shift, 0, size - 1) for size, shift in ((height, down), (width, right)))
     moved = face[rows[:, np.newaxis], columns]
     moved = moved[:, ::-1] if variation.mirrored else moved
-    return np.uint8(np.minimum(moved * np.float32(variation.brightness), 255))
+    return np.minimum(moved * np.float32(variation.brightness), 255).astype(np.uint8)
 
 
 def landmarks_of(variation: Variation, width: int = 178) -> np.ndarray:

@@ -30,7 +30,7 @@ def show_claims(results: Mapping[str, Any]) -> Figure:
         results: the content of the file OUT.json of ``benchmarks.claims``: ``runs``, the rows of each seed; ``mean`` and ``deviation``.
     """
     figure = plt.figure(figsize=(7.4, 6.6), layout="constrained", facecolor="white")
-    above, below = figure.subfigures(2, 1, height_ratios=(2.6, 4))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.6, 4)).flat
     axis = above.subplots()
     models = _first_of_each_model(results["mean"])
     for name, (label, colour, marker) in RECONSTRUCTIONS.items():

@@ -1,5 +1,7 @@
 """Figures of where codes and samples lie."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ def show_code_space(space: CodeSpace) -> Figure:
     return figure
 
 
-def _show_ranges(axis: Axes, values: dict[str, np.ndarray], label: str) -> None:
+def _show_ranges(axis: Axes, values: Mapping[str, np.ndarray], label: str) -> None:
     for row, (name, numbers) in enumerate(values.items()):
         low, middle, high = np.percentile(numbers, [LOWEST, 50, HIGHEST])
         colour = COLOURS[{TRAINING: 1, HELD_OUT: 2}.get(name, 0)]

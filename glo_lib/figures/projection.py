@@ -94,8 +94,8 @@ def show_projections(points: np.ndarray, projected: Mapping[str, np.ndarray]) ->
     figure, axes = _new_plane(projected)
     for axis, images in zip(axes, projected.values(), strict=True):
         _arrows(axis, points, images - points, color="0.6")
-        axis.scatter(*points.T, s=34, color=BLUE, label="code $z$", zorder=3)
-        axis.scatter(*images.T, s=12, color=RED, marker="D", label=r"projected $\Pi(z)$", zorder=3)
+        axis.scatter(points[:, 0], points[:, 1], s=34, color=BLUE, label="code $z$", zorder=3)
+        axis.scatter(images[:, 0], images[:, 1], s=12, color=RED, marker="D", label=r"projected $\Pi(z)$", zorder=3)
     axes[0].legend(loc="upper left", fontsize=8)
     return figure
 
@@ -111,7 +111,7 @@ def show_descent(points: np.ndarray, arrows: Mapping[str, np.ndarray], target: n
     figure, axes = _new_plane(arrows)
     for axis, directions in zip(axes, arrows.values(), strict=True):
         _arrows(axis, points, directions, color=BLUE)
-        axis.scatter(*target, s=90, marker="*", color=RED, label="target", zorder=3)
+        axis.scatter(target[0], target[1], s=90, marker="*", color=RED, label="target", zorder=3)
     axes[0].legend(loc="upper left", fontsize=8)
     return figure
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from glo_lib.config import QUICK_PRIORS
 from glo_lib.figures.style import show_grid, show_loss, show_rows
+from glo_lib.images.pixels import ImageRows
 from glo_lib.inference.interpolation import interpolate
 from glo_lib.inference.model import TrainedModel
 from glo_lib.inference.neighbours import nearest_neighbours
@@ -16,7 +17,7 @@ from glo_lib.runs.folder import read_history
 COLUMNS = 10
 
 
-def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[str, Figure]:
+def run_figures(run_dir: Path, model: TrainedModel, images: ImageRows) -> dict[str, Figure]:
     """Make all figures of a run. There are samples of the priors that need not be learned.
 
     Args:
@@ -36,7 +37,7 @@ def run_figures(run_dir: Path, model: TrainedModel, images: np.ndarray) -> dict[
     }
 
 
-def figure_reconstructions(model: TrainedModel, images: np.ndarray, rows: int = 2) -> Figure:
+def figure_reconstructions(model: TrainedModel, images: ImageRows, rows: int = 2) -> Figure:
     """Show evenly spaced training images, and below each its reconstruction."""
     chosen = np.linspace(0, len(images) - 1, min(COLUMNS * rows, len(images))).astype(int)
     decoded = model.decode(model.codes[chosen])
@@ -59,7 +60,7 @@ def figure_interpolation(model: TrainedModel, rows: int = 3) -> Figure:
     return show_grid(model.decode(np.concatenate(paths)), COLUMNS, "interpolations along the great circle")
 
 
-def figure_neighbours(model: TrainedModel, images: np.ndarray, seed: int = 1) -> Figure:
+def figure_neighbours(model: TrainedModel, images: ImageRows, seed: int = 1) -> Figure:
     """Show samples, and below each the training image that is nearest in pixels, to check for copies of training images."""
     samples = model.decode(sample(model, "diagonal Gaussian", COLUMNS, seed))
     nearest, _ = nearest_neighbours(samples, images)

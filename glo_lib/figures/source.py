@@ -37,9 +37,11 @@ def source_without_docstrings(thing: Any) -> str:
         TypeError, OSError: the object has no source, because it is built in or was not defined in a file.
     """
     lines = textwrap.dedent(inspect.getsource(thing)).splitlines()
+    removed: set[int] = set()
     for node in ast.walk(ast.parse("\n".join(lines))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node) and len(node.body) > 1:
             first, last = node.body[0].lineno - 1, node.body[0].end_lineno
+            assert last is not None  # the parser sets it
             is_followed_by_blank = last < len(lines) and not lines[last].strip()
-            lines[first : last + is_followed_by_blank] = [None] * (last + is_followed_by_blank - first)
-    return "\n".join(line for line in lines if line is not None)
+            removed.update(range(first, last + is_followed_by_blank))
+    return "\n".join(line for number, line in enumerate(lines) if number not in removed)

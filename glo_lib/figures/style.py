@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -38,7 +38,7 @@ def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **set
     return plt.subplots(rows, columns, figsize=size, layout="constrained", facecolor="white", **settings)
 
 
-def tidy(axis: Axes, grid: str = "") -> None:
+def tidy(axis: Axes, grid: Literal["", "major", "both"] = "") -> None:
     """Remove the top and right borders of a panel, and draw a faint grid if wanted.
 
     Args:
@@ -68,8 +68,9 @@ def use_notebook_style() -> None:
 
 def has_photographs(figure: Figure) -> bool:
     """Tell whether a figure shows an image in colour; a matrix drawn with a colour map is no photograph."""
-    drawn = figure.findobj(lambda artist: isinstance(artist, (AxesImage, BboxImage, FigureImage)))
-    return any(image.get_array() is not None and image.get_array().ndim == 3 for image in drawn)
+    images = [artist for artist in figure.findobj() if isinstance(artist, (AxesImage, BboxImage, FigureImage))]
+    arrays = [image.get_array() for image in images]
+    return any(array is not None and array.ndim == 3 for array in arrays)
 
 
 def jpeg_of_photographs(figure: Figure) -> tuple[str, dict[str, int]] | None:

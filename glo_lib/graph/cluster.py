@@ -17,6 +17,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 VARIABLE = "TF_CONFIG"
@@ -26,7 +27,8 @@ EXAMPLE = (
 )
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Task:
     """One process of a cluster.
 
     Attributes:

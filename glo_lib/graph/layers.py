@@ -29,7 +29,7 @@ def conv2d_transpose(
     kernel_size: int,
     stride: int = 1,
     padding: str = "SAME",
-    activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = tf.nn.relu,
     normalizer_fn: Callable[..., tf.Tensor] | None = None,
     normalizer_params: dict | None = None,
     weights_initializer: Callable = slim.xavier_initializer(),  # noqa: B008 - as in slim
@@ -81,7 +81,7 @@ def conv2d_transpose(
     with v1.variable_scope(scope, "Conv2d_transpose", [inputs]) as layer:
         shape = [kernel_size, kernel_size, num_outputs, inputs.shape[3]]
         kernel = tf.convert_to_tensor(slim.model_variable("weights", shape, inputs.dtype, initializer=weights_initializer))
-        if one_pixel:
+        if normalizer_fn:  # a single pixel
             net = normalizer_fn(from_one_pixel(inputs, kernel), **(normalizer_params or {}))
         else:
             bias = tf.convert_to_tensor(slim.model_variable("biases", [num_outputs], inputs.dtype, initializer=tf.zeros_initializer()))
@@ -122,10 +122,9 @@ def doubling_to_few_channels(pixels: tf.Tensor, kernel: tf.Tensor, bias: tf.Tens
         (batch, 2 height, 2 width, c_out).
     """
     (height, width), size = pixels.shape[1:3], kernel.shape[0]
-    taps = -(-size // 2)  # taps of one phase
     before = (size - 2) // 2  # number of pixels that "SAME" crops before the first
-    rows, columns = (_block_padding(side, taps, before) for side in (height, width))
-    blocks = tf.nn.conv2d(pixels, _phases_as_channels(kernel), strides=1, padding=[[0, 0], rows, columns, [0, 0]])
+    rows, columns = (phases_padding(side, size) for side in (height, width))
+    blocks = tf.nn.conv2d(pixels, phases_as_channels(kernel), strides=1, padding=[[0, 0], rows, columns, [0, 0]])
     blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # (batch, pairs of rows, pairs of columns, 4 * c_out)
     image = tf.nn.depth_to_space(blocks, 2)
     if before % 2:  # one row and one column of the first pair, and of the last, are cropped
@@ -139,14 +138,26 @@ def doubling_to_few_channels(pixels: tf.Tensor, kernel: tf.Tensor, bias: tf.Tens
     return image, gradients
 
 
-def _block_padding(side: int, taps: int, before: int) -> list[int]:
-    """Return the padding of the input, before and after, for the pairs that hold the pixels ``before`` ... ``before + 2 side - 1``."""
+def phases_padding(side: int, kernel_size: int) -> list[int]:
+    """Return the pixels of padding before and after the input of the convolution that computes the phases.
+
+    Its result are the pairs that hold the pixels ``before`` ... ``before + 2 side - 1`` of the uncropped transposed convolution, of which
+    "SAME" crops the first ``before = (kernel_size - 2) // 2``.
+
+    Example:
+        >>> phases_padding(8, 3), phases_padding(8, 4)
+        ([1, 0], [1, 1])
+    """
+    taps, before = -(-kernel_size // 2), (kernel_size - 2) // 2
     first, last = before // 2, (before + 2 * side - 1) // 2
     return [taps - 1 - first, last - (side - 1)]
 
 
-def _phases_as_channels(kernel: tf.Tensor) -> tf.Tensor:
-    """Rearrange (k, k, c_out, c_in) to (taps, taps, c_in, 4 * c_out): tap a = 2 t + r of the kernel becomes tap t, reversed, of phase r."""
+def phases_as_channels(kernel: tf.Tensor) -> tf.Tensor:
+    """Rearrange a kernel (k, k, c_out, c_in) to (taps, taps, c_in, 4 * c_out), for an ordinary convolution that computes four phases.
+
+    Tap a = 2 t + r of the kernel becomes tap t, reversed, of phase r.
+    """
     size, _, c_out, c_in = kernel.shape
     taps = -(-size // 2)
     kernel = tf.pad(kernel, [[0, 2 * taps - size], [0, 2 * taps - size], [0, 0], [0, 0]])

@@ -6,6 +6,7 @@ The functions only read the graph. No GPU is needed, because TensorFlow's Linux 
 import functools
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from tensorflow.python.framework import kernels
 
@@ -47,7 +48,7 @@ def _gpu_kernels(operation_type: str) -> list:
     return [kernel for kernel in kernels.get_registered_kernels_for_op(operation_type).kernel if kernel.device_type in GPU_KERNELS]
 
 
-def _allows(constraint, node: tf.compat.v1.NodeDef) -> bool:
+def _allows(constraint: Any, node: tf.compat.v1.NodeDef) -> bool:
     attribute = node.attr[constraint.name]
     types = attribute.list.type if attribute.HasField("list") else [attribute.type]
     return set(types) <= set(constraint.allowed_values.list.type)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import glo_lib
 from glo_lib.graph.backend import tf, v1
@@ -284,7 +284,7 @@ def find_cluster(cluster: Cluster, seconds: float) -> dict[Task, Note]:
     problems = [f"{task}: {problem}" for task, problem in zip(others, problems, strict=True) if problem]
     if problems:
         raise ClusterError("\n  ".join(["the cluster of TF_CONFIG is not ready:", *problems]))
-    return answers
+    return {task: answer for task, answer in answers.items() if not isinstance(answer, str)}
 
 
 def _note_or_problem(task: Task, end: float) -> Note | str:
@@ -332,7 +332,7 @@ def _misfit(task: Task, note: Note, cluster: Cluster) -> str:
     return ""
 
 
-def serve(cluster: Cluster) -> None:
+def serve(cluster: Cluster) -> NoReturn:
     """Start the server of this process' own task and wait until the process is ended.
 
     Raises:

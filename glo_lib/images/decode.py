@@ -22,6 +22,7 @@ from glo_lib.images.metadata import UPRIGHT, read_jpeg_header, turn_upright
 from glo_lib.images.reading import MAX_MEGAPIXELS, read_stored
 
 FILES_PER_BATCH = 64  # small JPEG files in a batch
+CPUS = os.cpu_count() or 1
 MAX_THREADS = 8  # that decode single files, each of which may hold a whole image
 
 
@@ -95,7 +96,7 @@ def _decode_small_jpegs(
     encoded = tf.constant([os.fsencode(name) for name in names], tf.string)
     dataset = tf.data.Dataset.from_tensor_slices((tf.constant(positions, tf.int64), encoded, tf.constant(squares[positions])))
     images = dataset.map(
-        lambda position, name, square: (position, _decode_small_jpeg(name, geometry, square)), num_parallel_calls=2 * os.cpu_count()
+        lambda position, name, square: (position, _decode_small_jpeg(name, geometry, square)), num_parallel_calls=2 * CPUS
     ).ignore_errors()
     iterator = v1.data.make_initializable_iterator(without_autotuning(images.batch(FILES_PER_BATCH).prefetch(2)))
     next_batch = iterator.get_next()
@@ -136,8 +137,9 @@ class _SingleFiles:
 
     def __init__(self, session: v1.Session, filenames: Sequence[str], geometry: Geometry, squares: np.ndarray, known: Sequence[int]):
         self._session, self._filenames, self._geometry, self._squares = session, filenames, geometry, squares
-        self._known, self._started = deque(known), {}
-        self._threads = min(MAX_THREADS, os.cpu_count())
+        self._known = deque(known)
+        self._started: dict[int, Future[np.ndarray | str]] = {}
+        self._threads = min(MAX_THREADS, CPUS)
 
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -181,7 +183,7 @@ class _SingleFiles:
     def _start(self, positions: Sequence[int]) -> None:
         for position in positions:
             if position not in self._started:
-                self._started[position]: Future = self._pool.submit(self._decode, self._filenames[position], self._squares[position])
+                self._started[position] = self._pool.submit(self._decode, self._filenames[position], self._squares[position])
 
     def _decode(self, filename: str, own_square: np.ndarray) -> np.ndarray | str:
         header = read_jpeg_header(filename)

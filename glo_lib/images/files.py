@@ -80,7 +80,8 @@ class Listing:
         return f"{total}: {self._by_ending(folders)} in {len(folders):,} folders, from {folders[0]!r} to {folders[-1]!r}"
 
     def _by_ending(self, folders: list[str]) -> str:
-        chosen, counts = frozenset(folders), Counter()
+        chosen = frozenset(folders)
+        counts: Counter[str] = Counter()
         for (folder, ending), count in self.found.items():
             if folder in chosen:
                 counts[ending] += count

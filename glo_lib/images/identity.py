@@ -112,8 +112,9 @@ class Identity:
         def digest(file: ImageFile) -> FileDigest:
             changed = f"{file.mtime_ns}-{file.ctime_ns}"
             before = known_by_name.get(file.name)
-            unchanged = before is not None and (before.size, before.changed) == (file.size, changed)
-            return FileDigest(file.name, file.size, before.digest if unchanged else _content_digest(file.path), changed)
+            if before is not None and (before.size, before.changed) == (file.size, changed):
+                return before
+            return FileDigest(file.name, file.size, _content_digest(file.path), changed)
 
         def digest_all(files: Sequence[ImageFile]) -> list[FileDigest]:
             return [digest(file) for file in files]

@@ -73,7 +73,10 @@ def _parse_jpeg(contents: bytes) -> Any:
     """Return `JpegHeader`; None if a segment is unusual; Ellipsis if the contents end before the scan."""
     if contents[:2] != JPEG_SOI:
         return None
-    size, exif, xmp, position = None, [], [], 2
+    size: tuple[int, int] | None = None
+    exif: list[bytes] = []
+    xmp: list[bytes] = []
+    position = 2
     while position + 9 <= len(contents):
         if contents[position : position + 2] == JPEG_SOS:
             return JpegHeader(*size, _orientation(exif=b"".join(exif), xmp=b"".join(xmp))) if size else None

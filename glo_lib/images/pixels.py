@@ -1,12 +1,31 @@
 """Convert pixels between bytes in [0, 255] and floats in [-1, 1], and iterate over large arrays in blocks."""
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 HALF_RANGE = 127.5  # byte = (float + 1) * HALF_RANGE
 BLOCK_BYTES = 64 * 2**20  # size of a block of float32 images
+
+
+class ImageRows(Protocol):
+    """Images (N, height, width, channels) that are indexed by rows: an array, a memory map, or `glo_lib.images.store.StoredImages`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, height, width, channels)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the images of a slice, a mask or an array of indices as an array, or the image of an index."""
 
 
 def to_floats(images: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -46,7 +65,7 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     """
     if images.dtype == np.uint8:
         return images
-    return np.uint8(np.clip((images + 1) * HALF_RANGE + 0.5, 0, 255))
+    return np.clip((images + 1) * HALF_RANGE + 0.5, 0, 255).astype(np.uint8)
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
@@ -59,7 +78,7 @@ def slices(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
-def flat_blocks(images: np.ndarray, every: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
+def flat_blocks(images: ImageRows, every: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
     """Yield every image, or every n-th, as a flat float32 row in [-1, 1]; the rows come in blocks.
 
     Args:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from glo_lib.images.formats import FORMATS, describe_non_image
 from glo_lib.images.metadata import orientation_of, read_jpeg_header, turn_upright, without_metadata
@@ -110,10 +110,10 @@ def _read_jpeg(filename: str, image: Image.Image, jpeg_scale: Callable[[int, int
     return StoredImage(np.asarray(_as_rgb(image)), header.orientation if header else orientation_of(image), size, scale)
 
 
-def _read_tiff(image: Image.Image) -> StoredImage:
+def _read_tiff(image: ImageFile.ImageFile) -> StoredImage:
     """Read a TIFF file without the step in which Pillow reads all EXIF data, which may be damaged, and turns the image itself."""
     orientation = orientation_of(image)
-    image.load_end = lambda: None
+    image.load_end = lambda: None  # type: ignore[method-assign]  # of this image only
     image.load()
     pixels = np.asarray(_as_rgb(image.copy()))  # the copy has the size as stored
     return StoredImage(pixels, orientation, pixels.shape[:2])
@@ -124,7 +124,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16-bit or floating-point grey, which Pillow's own conversion would clip to white
         values = np.asarray(image, np.float64)
         top = 65535 if image.mode != "F" else max(float(values.max()), 1.0)
-        return Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255 + 0.5)).convert("RGB")
+        return Image.fromarray((np.clip(values / top, 0, 1) * 255 + 0.5).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

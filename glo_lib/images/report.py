@@ -12,11 +12,11 @@ import shutil
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
@@ -197,17 +197,17 @@ class _Images(NamedTuple):
 
     Attributes:
         names: relative to the folder or archive, with forward slashes, sorted.
-        root: the folder; None for an archive.
+        root: the folder; for an archive it does not matter.
         archive: the archive; None for a folder.
         other_names: of the other files, in an archive.
     """
 
     names: tuple[str, ...]
-    root: Path | None = None
+    root: Path = Path()
     archive: zipfile.ZipFile | None = None
     other_names: tuple[str, ...] = ()
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> IO[bytes]:
         """Open a file for reading; reading a damaged member of an archive raises an error."""
         return self.archive.open(name) if self.archive else open(self.root / name, "rb")
 
@@ -254,8 +254,8 @@ def examine(path: str | Path, decode: bool = False) -> Report:
             return _finish(report, given, images, decode)
         found, report = archive, replace(report, data_dir=str(archive))
     try:
-        with zipfile.ZipFile(found) as archive:
-            return _finish(report, found, _list_archive(archive), decode)
+        with zipfile.ZipFile(found) as opened:
+            return _finish(report, found, _list_archive(opened), decode)
     except DAMAGED_ARCHIVE_ERRORS as error:
         kind = kind_of(first_bytes(found))
         reason = f"{kind.name}; {kind.advice or 'give the folder that holds it'}" if kind else f"not a zip archive ({error})"
@@ -380,7 +380,7 @@ def _find(name: str, images: _Images, found: Path) -> str | None:
     inside = sorted((other for other in images.other_names if PurePosixPath(other).name.lower() in wanted), key=lambda name: name[::-1])
     if inside:
         return inside[-1]
-    filenames = [str(images.root / name) for name in images.names] if images.root else []
+    filenames = [str(images.root / name) for name in images.names] if images.archive is None else []
     path = find_list(name, found, filenames).path
     return str(path) if path else None
 
@@ -445,7 +445,12 @@ def _read_names(path: str | Path) -> dict[str, bool]:
     return names
 
 
-READERS = {PARTITION: read_partition, IDENTITY: read_identities, ATTRIBUTES: _read_names, LANDMARKS: _read_names}
+READERS: dict[str, Callable[[str | Path], Mapping[str, Any]]] = {
+    PARTITION: read_partition,
+    IDENTITY: read_identities,
+    ATTRIBUTES: _read_names,
+    LANDMARKS: _read_names,
+}
 
 
 def _shared_people(partition: Mapping[str, str], people: Mapping[str, str]) -> dict[str, int]:

@@ -83,7 +83,8 @@ def find_split(config: TrainConfig) -> Split:
     Example:
         ``find_split(TrainConfig(held_out=0.1)).held_out``
     """
-    data_dir, num_samples = config.data_dir, config.num_samples
+    data_dir: str | Path = config.data_dir
+    num_samples = config.num_samples
     if not data_dir:
         data_dir, num_samples = faces.load_faces(config.num_samples or EMBEDDED_IMAGES), 0
     try:

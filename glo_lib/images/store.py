@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from glo_lib.config import TrainConfig
 from glo_lib.images.decode import decode_files
@@ -266,8 +267,8 @@ def _description(decoded: DecodedImages, wanted: DecodedImages, checksums: list[
     return {"key": decoded.path.stem, "shape": decoded.shape, "crc32": checksums, "skipped": reasons}
 
 
-def _checksums(filename: str, progress: bool) -> list[int]:
-    with open(filename, "rb") as file, slow_progress("checksums", unit="B", unit_scale=True, shown=progress) as bar:
+def _checksums(path: Path, progress: bool) -> list[int]:
+    with open(path, "rb") as file, slow_progress("checksums", unit="B", unit_scale=True, shown=progress) as bar:
         checksums = []
         for block in iter(lambda: file.read(CHECKSUM_BYTES), b""):
             checksums.append(zlib.crc32(block))
@@ -295,7 +296,7 @@ def _write_decoded(
                 entries.append({"first": done + first, "reason": part})
             else:
                 part.tofile(file)
-                entries.append({"first": done + first, "count": len(part), "crc32": zlib.crc32(np.ascontiguousarray(part))})
+                entries.append({"first": done + first, "count": len(part), "crc32": zlib.crc32(np.ascontiguousarray(part).data)})
             journal.write(f"{json.dumps(entries[-1])}\n")
             journal.flush()  # after the pixels, so that what it lists is there even if the process is killed now
             bar.update(entries[-1].get("count", 1))
@@ -342,14 +343,14 @@ class StoredImages:
             self._file = -1
             raise ValueError(f"{str(path)!r} has {size} bytes; images of shape {self.shape} have {len(self) * self._row_bytes}")
 
-    def __del__(self):
+    def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:
             os.close(self._file)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
@@ -386,4 +387,4 @@ class StoredImages:
 
 
 def _as_bytes(images: np.ndarray) -> memoryview:
-    return memoryview(images).cast("B") if images.size else memoryview(b"")  # memoryview cannot cast an empty array
+    return images.data.cast("B") if images.size else memoryview(b"")  # memoryview cannot cast an empty array

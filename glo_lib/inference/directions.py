@@ -121,9 +121,9 @@ def read_attributes(path: str | Path, filenames: Sequence[str | Path]) -> Attrib
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ValueError(f"{str(path)!r} does not know {len(missing)} of the images, among them {missing[0]!r}")
-    cells = np.array([found[Path(filename).name] for filename in filenames]).reshape(len(filenames), len(names))
-    numeric = [column for column in range(len(names)) if _are_numbers(cells[:, column])]
-    return Attributes(tuple(names[column] for column in numeric), cells[:, numeric].astype(np.float64))
+    table = np.array([found[Path(filename).name] for filename in filenames]).reshape(len(filenames), len(names))
+    numeric = [column for column in range(len(names)) if _are_numbers(table[:, column])]
+    return Attributes(tuple(names[column] for column in numeric), table[:, numeric].astype(np.float64))
 
 
 def _attribute_names(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:

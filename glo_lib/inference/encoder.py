@@ -7,7 +7,7 @@ import numpy as np
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import slices, to_floats
+from glo_lib.images.pixels import ImageRows, slices, to_floats
 from glo_lib.inference.variables import Fill, from_checkpoint
 from glo_lib.runs.run import Run, read_run
 from glo_lib.vae import Posterior, encoder
@@ -37,7 +37,7 @@ class TrainedEncoder:
             self._session = open_session()
             self.weights = fill(self._session, v1.global_variables(SCOPE))
 
-    def encode(self, images: np.ndarray) -> Posterior:
+    def encode(self, images: ImageRows) -> Posterior:
         """Encode each image into a Gaussian over codes, with batch normalization in inference mode.
 
         Args:
@@ -77,4 +77,4 @@ def load_encoder(run: str | Path | Run) -> TrainedEncoder:
     run = run if isinstance(run, Run) else read_run(run)
     if run.config.model != "vae":
         raise ValueError(f"{str(run.folder)!r} holds a GLO run, which has no encoder; codes of new images are found by optimisation there")
-    return TrainedEncoder(run.config, from_checkpoint(run.checkpoint))
+    return TrainedEncoder(run.config, from_checkpoint(run.trained_checkpoint()))

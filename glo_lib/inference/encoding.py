@@ -17,7 +17,7 @@ from glo_lib.codes import Pca, RowwiseAdam, fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import to_floats
+from glo_lib.images.pixels import ImageRows, to_floats
 from glo_lib.images.reading import read_stored, unreadable
 from glo_lib.images.sources import find_files
 from glo_lib.images.store import decode_as_in
@@ -62,7 +62,7 @@ class CodeRegression(NamedTuple):
         return project_array(_append_ones(self.pca.transform(seen.astype(np.float32))) @ self.weights, self.projection)
 
 
-def fit_code_regression(images: np.ndarray, model: TrainedModel, pca: Pca | None = None) -> CodeRegression:
+def fit_code_regression(images: ImageRows, model: TrainedModel, pca: Pca | None = None) -> CodeRegression:
     """Fit a linear regression of the learned codes on the principal components of the training images, by least squares.
 
     Args:
@@ -82,7 +82,7 @@ def fit_code_regression(images: np.ndarray, model: TrainedModel, pca: Pca | None
     return CodeRegression(pca, weights.astype(np.float32), model.config.projection)
 
 
-def _without_components(images: np.ndarray) -> Pca:
+def _without_components(images: ImageRows) -> Pca:
     """Return the principal components of a single image, which has none: the regression is then its code."""
     mean = to_floats(images[0]).reshape(-1)
     return Pca(mean, np.zeros((0, len(mean)), np.float32), np.zeros(0, np.float32))

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,8 @@ def export_npz(model: TrainedModel, file: str | Path, force: bool = False) -> Pa
     check_free(file, force)
     with replacing(file, several_writers=True) as partial, open(partial, "wb") as opened:
         config = json.dumps({**model.config.as_dict(), "run_dir": "", "data_dir": ""})  # do not publish the reader's folders
-        np.savez_compressed(opened, config=config, weights=model.weights, codes=model.codes, **model.variables)
+        entries: dict[str, Any] = {"config": config, "weights": model.weights, "codes": model.codes, **model.variables}
+        np.savez_compressed(opened, **entries)
     return file
 
 

@@ -9,7 +9,7 @@ from glo_lib.decoder import decoder
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.layers import conv2d_transpose
 from glo_lib.graph.session import open_session
-from glo_lib.images.pixels import slices
+from glo_lib.images.pixels import ImageRows, slices
 from glo_lib.inference.variables import Fill, from_arrays, from_checkpoint, unreadable_checkpoint
 from glo_lib.projection import get_projection, project_array
 from glo_lib.runs.checkpoints import check_fits
@@ -120,7 +120,7 @@ def load(run: str | Path | Run) -> TrainedModel:
         return TrainedModel(packed.config, packed.codes, from_arrays(packed.variables, packed.weights))
     run = run if isinstance(run, Run) else read_run(run)
     codes = load_stored_codes(run) if run.config.model == "glo" else read_codes(run.folder)
-    return TrainedModel(run.config, codes, from_checkpoint(run.checkpoint))
+    return TrainedModel(run.config, codes, from_checkpoint(run.trained_checkpoint()))
 
 
 def load_stored_codes(run: str | Path | Run) -> np.ndarray:
@@ -137,14 +137,15 @@ def load_stored_codes(run: str | Path | Run) -> np.ndarray:
         ValueError: the checkpoint is damaged, or holds no codes of this width.
     """
     run = run if isinstance(run, Run) else read_run(run)
-    check_fits(run.checkpoint, {"codes": (None, run.config.num_dims)})
+    checkpoint = run.trained_checkpoint()
+    check_fits(checkpoint, {"codes": (None, run.config.num_dims)})
     try:
-        return tf.train.load_checkpoint(run.checkpoint).get_tensor("codes")
+        return tf.train.load_checkpoint(checkpoint).get_tensor("codes")
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise unreadable_checkpoint(run.checkpoint, error) from None
+        raise unreadable_checkpoint(checkpoint, error) from None
 
 
-def check_one_code_per_image(codes: np.ndarray, images: np.ndarray) -> None:
+def check_one_code_per_image(codes: np.ndarray, images: ImageRows) -> None:
     """Check that there are as many images as codes, because row i of the codes belongs to image i.
 
     Raises:

@@ -10,14 +10,14 @@ import mmap
 
 import numpy as np
 
-from glo_lib.images.pixels import flat_blocks, slices, to_floats
+from glo_lib.images.pixels import ImageRows, flat_blocks, slices, to_floats
 
 BLOCK_BYTES = 8 * 2**20  # float32 rows held at once, few enough for the caches of the processor
 QUERY_BYTES = 256 * 2**20  # float32 queries held at once; each further block of queries takes another pass over the rows
 FLOAT64_ROWS = 64  # candidates that are compared in float64 at once
 
 
-def nearest_neighbours(queries: np.ndarray, images: np.ndarray, num_neighbours: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def nearest_neighbours(queries: np.ndarray, images: ImageRows, num_neighbours: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Find the training images nearest to each query, by the mean squared difference of pixels.
 
     Args:
@@ -64,7 +64,7 @@ def nearest_codes(queries: np.ndarray, codes: np.ndarray, num_neighbours: int = 
 
 
 def nearest_rows(
-    queries: np.ndarray, rows: np.ndarray, num_neighbours: int = 1, among_themselves: bool = False
+    queries: np.ndarray, rows: ImageRows, num_neighbours: int = 1, among_themselves: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the rows nearest to each query. `nearest_neighbours`, `nearest_codes` and the metrics use this search.
 
@@ -104,7 +104,7 @@ def nearest_rows(
     return np.stack([index for index, _ in found]), np.stack([distance for _, distance in found])
 
 
-def _candidates(queries: np.ndarray, rows: np.ndarray, num_neighbours: int, excluded: np.ndarray) -> list[np.ndarray]:
+def _candidates(queries: np.ndarray, rows: ImageRows, num_neighbours: int, excluded: np.ndarray) -> list[np.ndarray]:
     """For each query, return the indices of the rows whose float32 distance is, within rounding, at most that of the k-th nearest row."""
     query_norms = np.square(queries, dtype=np.float64).sum(1)
     lists = [_Shortlist(num_neighbours) for _ in queries]
@@ -151,7 +151,7 @@ class _Shortlist:
         self.rows, self._distances = rows, distances
 
 
-def _nearest_in_float64(query: np.ndarray, rows: np.ndarray, numbers: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_in_float64(query: np.ndarray, rows: ImageRows, numbers: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest of the numbered rows and their squared distances, computed in float64."""
     query, squared = to_floats(query, np.float64), []
     for part in slices(len(numbers), FLOAT64_ROWS):
@@ -162,7 +162,7 @@ def _nearest_in_float64(query: np.ndarray, rows: np.ndarray, numbers: np.ndarray
     return numbers[order], distances[order]
 
 
-def _release_pages(rows: np.ndarray) -> None:
+def _release_pages(rows: ImageRows) -> None:
     """Release the pages of a memory-mapped file that have been read, because they count as memory of this process otherwise."""
     file = getattr(rows, "base", None)
     if isinstance(file, mmap.mmap) and getattr(rows, "mode", "") == "r" and hasattr(file, "madvise"):

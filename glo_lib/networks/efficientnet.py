@@ -78,10 +78,10 @@ def load_weights() -> Weights:
         ``load_weights()["stem/weights"].shape  # (3, 3, 3, 32)``
     """
     spec = importlib.util.find_spec(PACKAGE)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError(MISSING)
     saved = read_torch_file(Path(spec.origin).parent / FILE)
-    weights = {"logits/weights": saved["_fc.weight"].T, "logits/biases": saved["_fc.bias"]}
+    weights: dict[str, np.ndarray] = {"logits/weights": saved["_fc.weight"].T, "logits/biases": saved["_fc.bias"]}
     weights |= _fold(saved, "_conv_stem", "_bn0", "stem/weights") | _fold(saved, "_conv_head", "_bn1", "head/weights")
     for number in range(NUM_BLOCKS):
         old, new = f"_blocks.{number}.", f"block_{number}/"
@@ -92,7 +92,7 @@ def load_weights() -> Weights:
     return weights
 
 
-def _fold(saved: Weights, convolution: str, norm: str, name: str) -> Weights:
+def _fold(saved: Weights, convolution: str, norm: str, name: str) -> dict[str, np.ndarray]:
     """Return kernel and biases of a convolution followed by its batch normalisation in inference mode."""
     factor = saved[f"{norm}.weight"] / np.sqrt(saved[f"{norm}.running_var"] + EPSILON)
     kernel = saved[f"{convolution}.weight"] * factor[:, None, None, None]  # (out, in, height, width)

@@ -1,6 +1,6 @@
 """Use trained weights as constants of a graph, so that an optimiser, a checkpoint or an initialiser never sees them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def frozen_weights(weights: Weights, precision: str = "float32") -> Iterator[Non
 
     outer = v1.get_variable_scope().name
 
-    def get(getter, name: str, shape: Any = None, *_: Any, **__: Any) -> tf.Tensor:
+    def get(getter: Callable[..., tf.Variable], name: str, shape: Any = None, *_: Any, **__: Any) -> tf.Tensor:
         name = name.removeprefix(f"{outer}/")
         value = weights[name]
         if shape is not None and tuple(tf.TensorShape(shape)) != value.shape:

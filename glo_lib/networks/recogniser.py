@@ -24,7 +24,7 @@ MISSING = f"the weights of the face recogniser are not installed: make judges, o
 SIZE = 150  # pixels a side of the images that it takes
 MEANS = (122.782, 117.001, 104.298)  # of the bytes of its training images: red, green, blue
 NUM_POOLED, NUM_FEATURES = 256, 128
-STORED_TYPES = {"uint8": np.dtype(np.uint8), "float32": np.dtype("<f4")}
+STORED_TYPES: dict[str, np.dtype] = {"uint8": np.dtype(np.uint8), "float32": np.dtype("<f4")}
 SAME_PERSON = 0.6  # Euclidean distance of the features below which two photographs are taken to show one person
 # Name of each residual block and its width; a block whose name has "down" halves the image.
 BLOCKS = (

@@ -63,7 +63,8 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
             numbers = {key: _read_storage(file, storages[key]) for key in keys}
             return {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
         except Exception as error:  # a damaged pickle can raise almost any exception
-            raise ValueError(f"{str(path)!r} is not a PyTorch file that can be read safely: {error or type(error).__name__}") from error
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{str(path)!r} is not a PyTorch file that can be read safely: {reason}") from error
 
 
 class _TensorsOnly(pickle.Unpickler):

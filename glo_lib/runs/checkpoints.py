@@ -265,12 +265,12 @@ class VerifiedSaver(v1.train.Saver):
         super().__init__(max_to_keep=MAX_TO_KEEP, save_relative_paths=True, **settings)  # so that a run folder can be moved
         self._restored = self.newest = restored
 
-    def restore(self, sess, save_path):
+    def restore(self, sess: v1.Session, save_path: str) -> None:
         """Restore the variables as the base class does; raise a `ValueError` for a checkpoint of another model."""
         check_fits(save_path, dict(map(_saved_name_and_shape, v1.global_variables())))
         super().restore(sess, save_path)
 
-    def save(self, sess, save_path, global_step=None, **settings):
+    def save(self, sess: v1.Session, save_path: str, global_step: int | None = None, **settings: Any) -> str:
         """Save the variables as the base class does; if the disk is full, raise an `OSError` that names the previous checkpoint."""
         prefix = f"{save_path}-{global_step}"
         if self._restored and os.path.realpath(prefix) == os.path.realpath(self._restored):
@@ -339,7 +339,7 @@ def _error_number(error: Exception) -> int | None:
     return next((number for number in DISK_FULL_ERRORS if os.strerror(number) in str(error)), None)
 
 
-def read_values(prefix: str | None, name: str, default: Sequence[float]) -> np.ndarray:
+def read_values(prefix: str | None, name: str, default: float | Sequence[float]) -> np.ndarray:
     """Read a small variable of a checkpoint; return the default if there is no checkpoint or it has no such variable."""
     if prefix is None:
         return np.asarray(default)

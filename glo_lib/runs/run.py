@@ -48,6 +48,16 @@ class Run:
     checkpoint: str | None
     progress: Progress
 
+    def trained_checkpoint(self) -> str:
+        """Return the checkpoint.
+
+        Raises:
+            FileNotFoundError: there is none yet.
+        """
+        if self.checkpoint is None:
+            raise FileNotFoundError(f"{str(self.folder)!r} holds no checkpoint; train first, or give the folder of another run")
+        return self.checkpoint
+
 
 @dataclass(frozen=True)
 class OpenRun(Run):
@@ -130,9 +140,9 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     config = read_config(folder)
     checkpoint = checkpoints.newest_checkpoint(folder)
-    if checkpoint is None:
-        raise FileNotFoundError(f"{str(folder)!r} holds no checkpoint; train first, or give the folder of another run")
-    return Run(folder, config, checkpoint, progress_of(checkpoint))
+    run = Run(folder, config, checkpoint, progress_of(checkpoint))
+    run.trained_checkpoint()  # raises an error if there is none
+    return run
 
 
 def begin_or_compare(folder: Path, config: TrainConfig, files: Identity) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # there is no type for "a module or None"
 
 HELD_ERRNOS = (errno.EWOULDBLOCK, errno.EAGAIN)
 
@@ -49,7 +49,7 @@ class Lock:
     def __enter__(self) -> "Lock":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     __del__ = release

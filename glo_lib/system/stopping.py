@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")  # they ask for the end of the whole program; Windows has no SIGHUP
@@ -35,12 +36,13 @@ def stop_requests() -> Iterator[threading.Event]:
         ...     stop.is_set()
         True
     """
-    stop, received = threading.Event(), []
+    stop = threading.Event()
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def note(number, frame):
+    def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         stop.set()
 
@@ -82,7 +84,7 @@ def _end_of_parent_as_sigterm() -> Iterator[None]:
         return
     parent, over = poller.parent_pid or os.getppid(), threading.Event()
 
-    def watch():
+    def watch() -> None:
         while not over.wait(POLL_SECONDS):
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)

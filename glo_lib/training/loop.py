@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,9 @@ class ClusterSession(v1.train.SingularMonitoredSession):
     After a `StepTimeout` it is not closed, because TensorFlow would wait for the machine that does not answer.
     """
 
-    def __exit__(self, exception_type, exception_value, traceback):
+    def __exit__(
+        self, exception_type: type[BaseException] | None, exception_value: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
         if exception_type is not None and issubclass(exception_type, StepTimeout):
             return False
         return super().__exit__(exception_type, exception_value, traceback)
@@ -146,7 +149,8 @@ def run_in_time(call: Callable[[], object], graph: tf.Graph, seconds: float | No
 
 def _first_not_finite(setting: Setting, graph: TrainGraph, done: Progress, session: v1.Session) -> str:
     """Evaluate the same step again, on the same batch, without its updates and tensor by tensor; describe the first non-finite one."""
-    config, feed = setting.config, {}
+    config = setting.config
+    feed: dict[tf.Tensor, np.ndarray] = {}
     for number, tower in enumerate(graph.model.towers):
         batch = batch_of_step(setting.images, done.step, config.batch_size, config.seed, shard=number, num_shards=config.gpus)
         feed |= {tower.inputs["image"]: batch["image"], tower.inputs["index"]: batch["index"]}
@@ -216,7 +220,7 @@ def _initialise(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaff
     steps = [_initialise_codes(setting, graph)] if graph.model.tables else []
     steps += [_initialise_weights(setting)] if setting.devices.servers else []
 
-    def init_fn(scaffold, session):
+    def init_fn(scaffold: v1.train.Scaffold, session: v1.Session) -> None:
         for step in steps:
             step(session)
 
@@ -230,7 +234,7 @@ def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.Sessi
         with tf.device(part.device):
             assignments.append((first_row(part), part.shape[0], v1.scatter_update(part, rows, values)))
 
-    def initialise(session):
+    def initialise(session: v1.Session) -> None:
         for block_rows, block_values in initial_codes(setting):
             for first, number, assign in assignments:
                 inside = (first <= block_rows) & (block_rows < first + number)
@@ -242,7 +246,7 @@ def _initialise_codes(setting: Setting, graph: TrainGraph) -> Callable[[v1.Sessi
 def _initialise_weights(setting: Setting) -> Callable[[v1.Session], None]:
     """Give the networks of several machines, and the averages of their weights, the initial weights of one machine."""
 
-    def initialise(session):
+    def initialise(session: v1.Session) -> None:
         weights = initial_weights(setting)
         for variable in v1.global_variables():
             name = variable.op.name.removesuffix(AVERAGED)
@@ -288,7 +292,8 @@ class BeforeSave(v1.train.CheckpointSaverListener):
         self._names = [variable.op.name for variable in variables]
         self._finite = [all_finite(variable, variable.device) for variable in variables]
 
-    def before_save(self, session, global_step_value):
+    def before_save(self, session: v1.Session, global_step_value: int) -> None:
+        """Store what the reports need, and raise `TrainingDiverged` instead of saving variables that are not finite."""
         self._train_ops.seconds.load(self._report.clock.seconds(), session)
         self._train_ops.unreported.load(self._report.unreported, session)
         bad = [name for name, finite in zip(self._names, session.run(self._finite), strict=True) if not finite]
@@ -300,7 +305,8 @@ class Clock:
     """Count the seconds of training, including those before the run was resumed, and without the time for building the graph."""
 
     def __init__(self, seconds_before: float):
-        self._before, self._began = seconds_before, None
+        self._before = seconds_before
+        self._began: float | None = None
 
     def start(self) -> None:
         """Start counting."""
@@ -336,10 +342,12 @@ class Report(v1.train.SessionRunHook):
         self._bar = progress_bar(total=1.0, bar_format=layout, mininterval=1, miniters=0)
         self._last_shown = 0.0
 
-    def before_run(self, run_context):
+    def before_run(self, run_context: v1.train.SessionRunContext) -> v1.train.SessionRunArgs:
+        """Ask for the loss and the number of the step, besides what the loop asks for."""
         return v1.train.SessionRunArgs(self._fetches)
 
-    def after_run(self, run_context, run_values):
+    def after_run(self, run_context: v1.train.SessionRunContext, run_values: v1.train.SessionRunValues) -> None:
+        """Record and show the loss; raise `SessionLost` if the steps began again at a checkpoint."""
         step = int(run_values.results["step"])
         if step != self.progress.step + 1:
             # TensorFlow opened a new session by itself, from the last checkpoint, and the stream of batches began again.

@@ -5,11 +5,11 @@ another checkpoint have a fit of their own, and a model that was moved or export
 verified when they are read; a damaged one is made again.
 """
 
-import dataclasses
 import hashlib
 import json
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -25,13 +25,13 @@ WEIGHTS = "weights/"
 
 
 def fit_or_load(
-    name: str, kind: type[Learned], fit: Callable[[np.ndarray, str], Learned], codes: np.ndarray, projection: str, settings: tuple
+    name: str, kind: Callable[..., Learned], fit: Callable[[np.ndarray, str], Learned], codes: np.ndarray, projection: str, settings: tuple
 ) -> Learned:
     """Return a learned prior from the cache, or fit it and store it there.
 
     Args:
         name: of the prior; part of the file's name.
-        kind: class of the prior, whose fields are arrays, numbers, and a dictionary ``weights`` of arrays.
+        kind: class of the prior, a dataclass whose fields are arrays, numbers, and a dictionary ``weights`` of arrays.
         fit: fits it to codes.
         codes: (n, d), projected.
         projection: the projection of the model.
@@ -62,7 +62,7 @@ def _digest(codes: np.ndarray, projection: str, settings: tuple) -> str:
 
 
 def _save(path: Path, prior: Prior) -> None:
-    arrays = {field.name: getattr(prior, field.name) for field in dataclasses.fields(prior)}
+    arrays = dict(vars(prior))
     weights = {WEIGHTS + name: value for name, value in arrays.pop("weights").items()}
     try:
         with replacing(path, several_writers=True) as partial, open(partial, "wb") as file:
@@ -73,7 +73,7 @@ def _save(path: Path, prior: Prior) -> None:
         )
 
 
-def _load(path: Path, kind: type[Learned]) -> Learned | None:
+def _load(path: Path, kind: Callable[..., Learned]) -> Learned | None:
     """Return the prior that a file holds, or None if there is no such file or it is damaged (each entry has a checksum)."""
     if not path.exists():
         return None
@@ -83,6 +83,6 @@ def _load(path: Path, kind: type[Learned]) -> Learned | None:
         weights = {name.removeprefix(WEIGHTS): arrays.pop(name) for name in list(arrays) if name.startswith(WEIGHTS)}
         values = {name: value if value.ndim else value.item() for name, value in arrays.items()}
         return kind(**values, weights=weights)
-    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         warnings.warn(f"{str(path)!r} is damaged ({error}); the prior is fitted anew", stacklevel=4)
         return None
