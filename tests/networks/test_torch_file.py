@@ -116,3 +116,12 @@ def test_a_file_that_calls_another_function_is_refused_and_nothing_is_called(tmp
     with pytest.raises(ValueError, match=rf"it names {os.system.__module__}.system, which is not part of a tensor"):
         read_torch_file(path)
     assert not trace.exists()
+
+
+def test_an_error_without_a_message_is_named_by_its_kind(write, monkeypatch):
+    def fail(file):
+        raise EOFError
+
+    monkeypatch.setattr("glo_lib.networks.torch_file._load", fail)
+    with pytest.raises(ValueError, match=r"safely: EOFError$"):
+        read_torch_file(write({"x": (0, (24,), (1,))}))

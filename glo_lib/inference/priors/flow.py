@@ -45,6 +45,7 @@ class FlowPrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Draw Gaussian noise and move it along the flow in steps of Heun's method; see `Prior.draw`."""
         check_num_samples(num_samples)
         points = np.random.default_rng(seed).standard_normal((num_samples, len(self.mean)), dtype=np.float32)
         with Network(self.weights) as network:

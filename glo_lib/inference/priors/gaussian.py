@@ -30,6 +30,7 @@ class GaussianPrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Multiply Gaussian noise by the factor and add the mean; see `Prior.draw`."""
         check_num_samples(num_samples)
         normal = np.random.default_rng(seed).standard_normal((num_samples, len(self.mean)), dtype=np.float32)
         return self.mean + _apply_factor(normal, self.factor)
@@ -57,6 +58,7 @@ class MixturePrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Choose a component for each code, and draw the code from its Gaussian; see `Prior.draw`."""
         check_num_samples(num_samples)
         numbers = np.random.default_rng(seed)
         part = numbers.choice(len(self.shares), num_samples, p=self.shares)

@@ -42,6 +42,7 @@ class ImlePrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Map Gaussian noise to codes by the network; see `Prior.draw`."""
         check_num_samples(num_samples)
         noise = _noise(np.random.default_rng(seed), num_samples, self.weights["input"].shape[0])
         with Network(self.weights) as network:

@@ -33,6 +33,7 @@ class KernelPrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Choose a code at random, draw it towards the mean, and add noise of the size ``noise_size``; see `Prior.draw`."""
         check_num_samples(num_samples)
         chosen = self.codes[np.random.default_rng([seed, 1]).integers(len(self.codes), size=num_samples)]
         noise, mean = self.gaussian.draw(num_samples, seed) - self.gaussian.mean, self.gaussian.mean

@@ -33,6 +33,7 @@ class NeighbourPrior(Prior):
     projection: str = "sphere"
 
     def draw(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Choose a code at random, and move it part of the way to one of its nearest neighbours; see `Prior.draw`."""
         check_num_samples(num_samples)
         numbers = np.random.default_rng(seed)
         chosen = numbers.integers(len(self.codes), size=num_samples)
