@@ -1,4 +1,4 @@
-"""``python -m glo_lib``: samples, encodings, interpolations, neighbours, exports and judgements of a trained run, without a notebook."""
+"""``glo``, or ``python -m glo_lib``: what a trained run can do, without a notebook: samples, encodings, neighbours, exports, judgements."""
 
 import argparse
 import contextlib
@@ -22,8 +22,9 @@ What a trained run can do, as PNG grids. RUN is the folder that training filled,
 with the library; nothing else is needed, except for encode and neighbours, which also look at the training images (those
 of the run's settings, or of --data)."""
 EPILOG = """\
-Example: python -m glo_lib sample --run my_run --prior full --n 40 --out samples.png
+Example: {program} sample --run my_run --prior full --n 40 --out samples.png
 Exit status: 0 all done; 1 done, but for image files that could not be read; 2 nothing done, with the reason on the error stream."""
+SCRIPT = "glo"
 COLUMNS = 10
 DEFAULT_NEIGHBOURS = 3
 MAX_SAMPLES = 10_000  # more samples would make a picture of hundreds of megapixels
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one command.
 
     Args:
-        arguments: what follows ``python -m glo_lib``; default: ``sys.argv[1:]``.
+        arguments: what follows the name of the program; default: ``sys.argv[1:]``.
 
     Returns:
         The exit status: `DONE` (0), `PARTLY_DONE` (1) if some image files could not be read, or `REFUSED` (2) if nothing was done and the
@@ -72,13 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError, RunFolderInUse) as error:
         hint = " (--force)" if isinstance(error, FileExistsError) else ""
-        print(f"python -m glo_lib {options.name}: {error}{hint}", file=sys.stderr)
+        print(f"{_program()} {options.name}: {error}{hint}", file=sys.stderr)
         return REFUSED
+
+
+def _program() -> str:
+    """Return the name under which this program was called, for help and messages: the console script, or the module."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m glo_lib"
 
 
 def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m glo_lib", description=DESCRIPTION, epilog=EPILOG, formatter_class=layout)
+    epilog = EPILOG.format(program=_program())
+    parser = argparse.ArgumentParser(_program(), description=DESCRIPTION, epilog=epilog, formatter_class=layout)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="name")
 
     sample = _command(commands, "sample", _sample, "new images: codes drawn from a prior, projected and decoded", "samples.png")
@@ -328,7 +335,7 @@ def _data(options: argparse.Namespace) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # the progress
             report = examine(options.path, options.decode)
     except (OSError, ValueError) as error:
-        print(f"python -m glo_lib data: {error}", file=sys.stderr)
+        print(f"{_program()} data: {error}", file=sys.stderr)
         return REFUSED
     print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if options.json else report)
     return DONE if report.is_sound else PARTLY_DONE if report.num_images else REFUSED
@@ -359,7 +366,7 @@ def _serve(options: argparse.Namespace) -> int:
         except ClusterError as error:
             raise ValueError(error) from None
     except ValueError as error:
-        print(f"python -m glo_lib {options.name}: {error}", file=sys.stderr)
+        print(f"{_program()} {options.name}: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         return DONE
