@@ -12,9 +12,10 @@ REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help install browser judges train pretrained test book bench requirements clean
+.PHONY: check style spelling types notebooks workflows hooks package
 
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, pretrained, book, bench, requirements, clean'
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, pretrained, book, bench, check, hooks, package, requirements, clean'
 
 install: $(INSTALLED)
 
@@ -44,6 +45,40 @@ pretrained: $(INSTALLED)
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval
+
+# Everything that can be checked without running the library, in less than a minute. The hooks of pre-commit are the same commands.
+check: style spelling types notebooks workflows
+
+# Docstrings too: everything public in the library has one (pyproject.toml).
+style: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+spelling: $(INSTALLED)
+	$(BIN)/pytest -q tests/test_language.py
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+notebooks: $(INSTALLED)
+	$(BIN)/python book/_extensions/notebook_check.py
+
+workflows: $(INSTALLED)
+	$(BIN)/pytest -q tests/test_workflows.py
+
+# Runs these checks at every commit.
+hooks: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/pre-commit install
+
+# Builds the source distribution and the wheel into dist/, and checks them as PyPI does.
+package: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pytest -q tests/test_package.py
 
 book: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build book/ -W -n --keep-going

@@ -43,7 +43,7 @@ def test_the_dockerfile_has_no_faults_known_to_hadolint():
 
 
 def test_the_yaml_files_are_tidy():
-    done = run("yamllint", "--strict", "-c", DEPLOY / ".yamllint.yaml", DEPLOY)
+    done = run("yamllint", "--strict", "-c", ROOT / ".yamllint.yaml", DEPLOY)
     assert done.returncode == 0, done.stdout
 
 

