@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from glo_lib import faces
-from glo_lib.config import TrainConfig
+from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.judgement import judge_run
 from glo_lib.evaluation.metrics import psnr
@@ -29,8 +29,9 @@ from glo_lib.images.files import list_images
 from glo_lib.images.store import decode_as_in
 from glo_lib.inference.encoding import encode, fit_code_regression
 from glo_lib.inference.model import TrainedModel, load
-from glo_lib.inference.priors import PRIORS
+from glo_lib.inference.priors import PRIORS, sample
 from glo_lib.inference.variables import from_arrays
+from glo_lib.inference.web.contents import NUM_STORED_SAMPLES
 from glo_lib.runs.images import training_images
 from glo_lib.runs.packed import PRETRAINED, PackedModel, read_packed, write_packed
 from glo_lib.training import TrainResult, train
@@ -65,7 +66,8 @@ def write_model(result: TrainResult, command: str, folder: Path) -> dict[str, An
     model, images = load(result.run_dir), training_images(result.run_dir).array()
     rows = np.linspace(0, len(images) - 1, min(NUM_MEASURED, len(images))).astype(int)
     exact = float(psnr(images[rows], model.decode(model.codes[rows])).mean())
-    packed = PackedModel(model.config, model.codes, model.variables, model.weights, {})
+    drawn = {name: sample(model, name, NUM_STORED_SAMPLES) for name in PRIORS if name not in QUICK_PRIORS}
+    packed = PackedModel(model.config, model.codes, model.variables, model.weights, {}, drawn)
     with tempfile.TemporaryDirectory() as trial:
         rounded = read_packed(write_packed(trial, packed))
     half = TrainedModel(rounded.config, rounded.codes, from_arrays(rounded.variables, rounded.weights))

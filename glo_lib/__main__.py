@@ -128,12 +128,19 @@ def _parser() -> argparse.ArgumentParser:
     neighbours.add_argument("--space", choices=("pixels", "codes"), default="pixels", help="where near is measured (default: %(default)s)")
     _add_data(neighbours)
 
-    _command(
+    export = _command(
         commands,
         "export",
         _export,
-        "the decoder for use without this library: OUT ending with .npz is a file of arrays, any other a SavedModel's folder",
+        "the decoder for use without this library: OUT ending with .npz is a file of arrays, any other a SavedModel's folder, or with "
+        "--for web a folder from which a web page decodes",
         "decoder",
+    )
+    export.add_argument("--for", dest="target", choices=("web",), help="write what the explorer of the book loads, at most 4 MB")
+    export.add_argument(
+        "--attributes",
+        metavar="FILE",
+        help="with --for web: list_attr_celeba.txt or a CSV file of attributes, for the directions (known for drawn faces)",
     )
     what = "compare reconstructions and samples with unseen photographs, by networks that recognise objects and faces (make judges)"
     judge = commands.add_parser("judge", help=what, description=what[0].upper() + what[1:] + ". Adds the result to metrics.json.")
@@ -311,8 +318,27 @@ def _export(options: argparse.Namespace) -> int:
     from glo_lib.inference.export import export_npz, export_saved_model
     from glo_lib.inference.model import load
 
+    if options.target == "web":
+        return _export_web(options)
+    if options.attributes:
+        raise ValueError("--attributes belongs to --for web; add that, or leave --attributes out")
     export = export_npz if options.out.suffix == ".npz" else export_saved_model
     print(f"wrote {export(load(options.run), options.out, options.force)}")
+    return DONE
+
+
+def _export_web(options: argparse.Namespace) -> int:
+    from glo_lib.inference.export import check_free
+    from glo_lib.inference.web import export_run_for_web, read_web
+
+    check_free(options.out / "model.json" if options.out.is_dir() else options.out, options.force)
+    folder = export_run_for_web(options.run, options.out, options.attributes)
+    rounding = read_web(folder).description["rounding"]
+    megabytes = sum(file.stat().st_size for file in (folder / "model.json", folder / "arrays.bin")) / 1e6
+    print(
+        f"wrote {folder}, {megabytes:.1f} MB; rounding changes a pixel by at most {rounding['largest_difference']} of 255 "
+        f"({rounding['psnr_db']:.1f} dB)"
+    )
     return DONE
 
 

@@ -1,6 +1,7 @@
 """The command line: what it writes, what it prints, and what it refuses."""
 
 import json
+import re
 import types
 from pathlib import Path
 
@@ -108,6 +109,16 @@ def test_a_hidden_half_is_shown_black_and_filled(run, small_images, tmp_path):
     assert original.shape == (32, 32, 3) and hidden[:, :16].max() == 0 and filled[:, :16].min() > 0
     np.testing.assert_array_equal(original[:, 16:], hidden[:, 16:])
     np.testing.assert_array_equal(original[:, 16:], filled[:, 16:])
+
+
+def test_a_model_is_exported_for_a_web_page(run, tmp_path, capsys):
+    out = ["--for", "web", "--out", str(tmp_path / "page")]
+    assert main(["export", *run, *out]) == DONE and (tmp_path / "page" / "arrays.bin").exists()
+    assert re.search(r"wrote .*page, 0\.\d MB; rounding changes a pixel by at most [012] of 255 \(\d+\.\d dB\)", capsys.readouterr().out)
+    assert main(["export", *run, *out]) == REFUSED and "(--force)" in capsys.readouterr().err
+    assert main(["export", *run, *out, "--force"]) == DONE
+    assert main(["export", *run, "--attributes", "table.csv", "--out", str(tmp_path / "decoder")]) == REFUSED
+    assert "--attributes belongs to --for web" in capsys.readouterr().err
 
 
 def test_decoders_are_exported_as_arrays_and_as_a_saved_model(run, trained_model, tmp_path):

@@ -30,6 +30,7 @@ def test_the_model_is_trained_written_and_measured(tmp_path, monkeypatch, capsys
     )
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", provenance["commit"]) and provenance["steps"] == 120
     assert provenance["judgement"]["judged"] and "Gaussian mixture" in provenance["judgement"]["priors"]
+    assert {name: codes.shape for name, codes in packed.read_packed().samples.items()} == {"imle": (500, 6), "flow": (500, 6)}
     assert provenance["faces"] == {"version": "v1", "seed": 0, "number": 48}
     assert provenance["images"].startswith("48 drawn faces") and provenance["versions"].keys() >= {"python", "tensorflow", "numpy"}
     images = decode_images(list_images(load_faces(48)), 32).array()

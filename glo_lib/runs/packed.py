@@ -14,8 +14,9 @@ The file of the package itself (`PRETRAINED`) is made by ``make pretrained``.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ DESCRIPTION, ARRAYS = "model.json", "arrays.bin"
 FORMAT = 1
 MAX_BYTES = 4_000_000  # both files together
 ALIGNMENT = 4  # bytes; a view of float32 numbers in a browser has to begin at a multiple of four
-CODES = "codes"
-TYPES = {"float16": "<f2", "float32": "<f4"}
+CODES, SAMPLES = "codes", "samples/"
+TYPES = {"float16": "<f2", "float32": "<f4", "uint8": "u1"}
 
 
 class PackedModel(NamedTuple):
@@ -42,6 +43,7 @@ class PackedModel(NamedTuple):
         variables: name -> value, float32; the decoder's variables.
         weights: ``"averaged"`` or ``"raw"``, see `glo_lib.inference.model.TrainedModel`.
         provenance: how the model was made: numbers and text, for instance the command, the commit and the seconds.
+        samples: name of a prior -> (n, d) float32, codes that were drawn from it; of priors whose networks would be too large to ship.
     """
 
     config: TrainConfig
@@ -49,6 +51,7 @@ class PackedModel(NamedTuple):
     variables: Mapping[str, np.ndarray]
     weights: str
     provenance: Mapping[str, Any]
+    samples: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def write_packed(folder: str | Path, model: PackedModel, max_bytes: int = MAX_BYTES) -> Path:
@@ -68,9 +71,36 @@ def write_packed(folder: str | Path, model: PackedModel, max_bytes: int = MAX_BY
     Example:
         ``read_packed(write_packed("packed", model)).codes``
     """
+    samples = {SAMPLES + prior: codes for prior, codes in model.samples.items()}
+    entries, content = pack_arrays({CODES: model.codes, **model.variables, **samples})
+    description = {
+        "format": FORMAT,
+        "settings": {**model.config.as_dict(), "run_dir": "", "data_dir": ""},  # the folders of whoever made it are of no use elsewhere
+        "weights": model.weights,
+        "provenance": dict(model.provenance),
+    }
+    return write_files(folder, description, entries, content, max_bytes)
+
+
+def pack_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[list[dict[str, Any]], bytes]:
+    """Put arrays one after the other: matrices and larger ones as float16, vectors as float32, bytes (uint8) as they are.
+
+    Args:
+        arrays: name -> array.
+
+    Returns:
+        For each array its name, type, shape and offset; and the bytes of all of them.
+
+    Raises:
+        ValueError: a value is not finite, or too large for float16.
+
+    Example:
+        >>> pack_arrays({"one": np.ones((1, 2)), "two": np.ones(1)})[0][1]
+        {'name': 'two', 'type': 'float32', 'shape': [1], 'offset': 4}
+    """
     entries, content = [], bytearray()
-    for name, value in {CODES: model.codes, **model.variables}.items():
-        kind = "float16" if value.ndim > 1 else "float32"
+    for name, value in arrays.items():
+        kind = "uint8" if value.dtype == np.uint8 else "float16" if value.ndim > 1 else "float32"
         with np.errstate(over="ignore"):
             stored = np.ascontiguousarray(value, TYPES[kind])
         if not np.isfinite(stored).all():
@@ -78,16 +108,34 @@ def write_packed(folder: str | Path, model: PackedModel, max_bytes: int = MAX_BY
         content += bytes(-len(content) % ALIGNMENT)
         entries.append({"name": name, "type": kind, "shape": list(value.shape), "offset": len(content)})
         content += stored.tobytes()
-    description = {
-        "format": FORMAT,
-        "settings": {**model.config.as_dict(), "run_dir": "", "data_dir": ""},  # the folders of whoever made it are of no use elsewhere
-        "weights": model.weights,
-        "arrays": entries,
-        "num_bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "provenance": dict(model.provenance),
-    }
-    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    return entries, bytes(content)
+
+
+def unpack_arrays(entries: Sequence[Mapping[str, Any]], content: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays that `pack_arrays` has put together: float32, or uint8 where they were bytes.
+
+    Raises:
+        ValueError: the bytes end too early.
+        KeyError: an entry lacks something, or names an unknown type.
+    """
+    return {entry["name"]: _array(content, entry) for entry in entries}
+
+
+def write_files(folder: str | Path, description: Mapping[str, Any], entries: list[dict[str, Any]], content: bytes, max_bytes: int) -> Path:
+    """Write ``model.json`` and ``arrays.bin`` into a folder, which is created if it does not exist.
+
+    Args:
+        folder: the folder.
+        description: what the JSON says, besides the entries, the number of bytes and their digest.
+        entries: from `pack_arrays`.
+        content: from `pack_arrays`.
+        max_bytes: size of both files together that is not exceeded.
+
+    Raises:
+        ValueError: the files would be larger.
+    """
+    arrays = {"arrays": entries, "num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    text = json.dumps({**description, **arrays}, indent=1, ensure_ascii=False) + "\n"
     size = len(content) + len(text.encode())
     if size > max_bytes:
         allowed = f"at most {max_bytes:,} are allowed"
@@ -130,8 +178,9 @@ def read_packed(folder: str | Path | None = None) -> PackedModel:
         raise ValueError(f"{str(folder / ARRAYS)!r} does not have the digest that {DESCRIPTION} names; {_remedy(folder)}")
     try:
         config = TrainConfig.from_parameters(description["settings"])
-        arrays = {entry["name"]: _array(content, entry) for entry in description["arrays"]}
-        return PackedModel(config, arrays.pop(CODES), arrays, description["weights"], description["provenance"])
+        arrays = unpack_arrays(description["arrays"], content)
+        samples = {name.removeprefix(SAMPLES): arrays.pop(name) for name in list(arrays) if name.startswith(SAMPLES)}
+        return PackedModel(config, arrays.pop(CODES), arrays, description["weights"], description["provenance"], samples)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{str(path)!r} is damaged ({error}); {_remedy(folder)}") from None
 
@@ -169,7 +218,8 @@ def is_pretrained(run: object) -> bool:
 
 def _array(content: bytes, entry: Mapping[str, Any]) -> np.ndarray:
     count = int(np.prod(entry["shape"], dtype=np.int64))
-    return np.frombuffer(content, TYPES[entry["type"]], count, entry["offset"]).astype(np.float32).reshape(entry["shape"])
+    values = np.frombuffer(content, TYPES[entry["type"]], count, entry["offset"]).reshape(entry["shape"])
+    return values if values.dtype == np.uint8 else values.astype(np.float32)
 
 
 def _missing(folder: Path, name: str) -> str:
