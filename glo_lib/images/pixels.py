@@ -11,21 +11,24 @@ BLOCK_BYTES = 64 * 2**20  # size of a block of float32 images
 
 
 class ImageRows(Protocol):
-    """Images (N, height, width, channels) that are indexed by rows: an array, a memory map, or `glo_lib.images.store.StoredImages`."""
+    """Images (N, height, width, channels), or features (N, k), of which rows are read where they are indexed.
+
+    It is an array, a memory map, or `glo_lib.images.store.StoredImages`.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, height, width, channels)."""
+        """Number of rows, and the shape of each."""
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the pixels."""
+        """Type of the entries."""
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number of rows."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Return the images of a slice, a mask or an array of indices as an array, or the image of an index."""
+        """Return the rows of a slice, a mask or an array of indices, or the row of an index, as an array."""
 
 
 def to_floats(images: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
