@@ -118,8 +118,10 @@ def _extract(zip_file: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], fold
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Raise a `ValueError` for a member that is not safe to unpack."""
+    """Raise a `ValueError` for a member that is not safe to unpack, and a `zipfile.BadZipFile` for one without a name."""
     parts = member.filename.replace("\\", "/").split("/")
+    if {*parts} <= {"", "."}:  # versions of Python raise different errors for it
+        raise zipfile.BadZipFile("it holds a file without a name")
     if member.filename.startswith(("/", "\\")) or ".." in parts or DRIVE.match(member.filename):
         raise ValueError(f"{archive} holds the member {member.filename!r}, which would be written outside its folder; nothing was unpacked")
     if stat.S_ISLNK(member.external_attr >> 16):

@@ -6,6 +6,7 @@ variable of Python as any other.
 """
 
 import dataclasses
+import dis
 import symtable
 import sys
 from collections.abc import Iterable
@@ -79,4 +80,6 @@ def _assigned_names(source: str) -> list[str]:
     """Return the names that a cell assigns: not those that it imports or defines, nor the variables of its comprehensions."""
     symbols = symtable.symtable(source, "parameters", "exec").get_symbols()
     names = [symbol.get_name() for symbol in symbols if symbol.is_assigned() and not symbol.is_imported() and not symbol.is_namespace()]
-    return [name for name in names if not name.startswith(("_", PAPERMILL_PREFIX))]
+    # From Python 3.12 on, the variables of comprehensions are symbols of the cell too, but it does not store them under a name.
+    stored = {step.argval for step in dis.get_instructions(compile(source, "parameters", "exec")) if step.opname == "STORE_NAME"}
+    return [name for name in names if name in stored and not name.startswith(("_", PAPERMILL_PREFIX))]
