@@ -62,7 +62,7 @@ class CodeRegression(NamedTuple):
         return project_array(_append_ones(self.pca.transform(seen.astype(np.float32))) @ self.weights, self.projection)
 
 
-def fit_code_regression(images: ImageRows, model: TrainedModel, pca: Pca | None = None) -> CodeRegression:
+def fit_code_regression(images: ImageRows, model: TrainedModel, pca: Pca | None = None, codes: np.ndarray | None = None) -> CodeRegression:
     """Fit a linear regression of the learned codes on the principal components of the training images, by least squares.
 
     Args:
@@ -70,15 +70,22 @@ def fit_code_regression(images: ImageRows, model: TrainedModel, pca: Pca | None 
         model: the trained model, whose codes are the targets.
         pca: principal components of the same images, if they have been computed already. Default: twice as many components as the codes
             have dimensions, but at most a quarter of the number of images.
+        codes: (N, d) codes of these images, if they are only some of the images that the model was trained on. Default: all its codes.
 
     Raises:
-        ValueError: the numbers of images and codes differ.
+        ValueError: the numbers of images and codes differ, or the codes have another width than those of the model.
+
+    Example:
+        ``fit_code_regression(images[:1000], model, codes=model.codes[:1000])``
     """
-    check_one_code_per_image(model.codes, images)
+    codes = model.codes if codes is None else codes
+    check_one_code_per_image(codes, images)
+    if codes.shape[1:] != (model.config.num_dims,):
+        raise ValueError(f"codes have shape {codes.shape}; those of this model are ({len(codes)}, {model.config.num_dims})")
     most = min(max(1, len(images) // 4), int(np.prod(images.shape[1:])))
     if pca is None:
         pca = fit_pca(images, min(2 * model.config.num_dims, most)) if len(images) > 1 else _without_components(images)
-    weights, *_ = np.linalg.lstsq(_append_ones(pca.transform(images)).astype(np.float64), model.codes.astype(np.float64), rcond=None)
+    weights, *_ = np.linalg.lstsq(_append_ones(pca.transform(images)).astype(np.float64), codes.astype(np.float64), rcond=None)
     return CodeRegression(pca, weights.astype(np.float32), model.config.projection)
 
 

@@ -119,6 +119,21 @@ def test_the_regression_is_exact_for_codes_that_are_linear_in_the_images(trained
         fit_code_regression(images[:7], model)
 
 
+def test_the_regression_can_be_fitted_to_some_of_the_images_and_their_codes(trained_model, trained_images):
+    some, pca = slice(10, 30), fit_pca(trained_images[10:30], 19)
+    fitted = fit_code_regression(trained_images[some], trained_model, pca, trained_model.codes[some])
+    # Twenty images have nineteen components, so with the intercept the regression passes through every code.
+    np.testing.assert_allclose(fitted.predict(trained_images[some]), trained_model.codes[some], atol=1e-3)
+
+
+def test_codes_that_do_not_fit_the_images_or_the_model_are_refused(trained_model, trained_images):
+    with pytest.raises(ValueError, match="there are 6 codes and 7 images"):
+        fit_code_regression(trained_images[:7], trained_model, codes=trained_model.codes[:6])
+    wanted = trained_model.config.num_dims
+    with pytest.raises(ValueError, match=rf"codes have shape \(7, {wanted - 1}\); those of this model are \(7, {wanted}\)"):
+        fit_code_regression(trained_images[:7], trained_model, codes=trained_model.codes[:7, 1:])
+
+
 def test_a_single_training_image_can_be_encoded(trained_model, trained_images):
     one = TrainedModel(trained_model.config, trained_model.codes[:1], from_arrays(trained_model.variables))
     regression = fit_code_regression(trained_images[:1], one)
