@@ -33,7 +33,7 @@ STYLES = Path(__file__).with_name("book_pdf.css")
 DOCUMENT = "the-whole-book.html"  # its address on the server of the pages; there is no such file
 SITE_STYLES = ("styles/bootstrap", "styles/pydata-sphinx-theme", "styles/sphinx-book-theme", "pygments", "icons", "book")
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")  # attributes whose values are identifiers
-NOT_PRINTED = "script, style, noscript, a.headerlink, button, [data-interactive], .onlyprint"
+NOT_PRINTED = "script, style, noscript, a.headerlink, .viewcode-link, button, [data-interactive], .onlyprint"
 DEEPEST = 2  # levels of headings of a page that the table of contents shows: its title and its sections
 PATIENCE = 1_800_000.0  # milliseconds
 
