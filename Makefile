@@ -43,9 +43,11 @@ judges: $(INSTALLED)
 train: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" papermill book/train.ipynb out.ipynb -p gpus 2
 
-# Trains the model that inference.load("pretrained") loads, for an hour, and writes it to glo_lib/pretrained.
+# Trains the model that inference.load("pretrained") loads, for an hour, and writes it to glo_lib/pretrained. Then makes
+# the pictures of the first page from it.
 pretrained: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pretrained
+	$(BIN)/python -m benchmarks.first_page
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval
