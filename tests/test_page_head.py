@@ -56,6 +56,11 @@ def test_the_first_page_has_the_title_of_the_book_once_and_the_address_of_the_si
     assert f'"og:url" content="{BASE}"' in context["metatags"] and '"og:type" content="website"' in context["metatags"]
 
 
+def test_a_page_of_the_api_differs_from_the_chapter_of_the_same_title():
+    context = completed("api/training", "Training")
+    assert context["title"] == "Training (API)" and '"og:title" content="Training (API)"' in context["metatags"]
+
+
 def test_a_page_that_sphinx_makes_is_described_by_its_title():
     assert 'content="Index: a page of the book The Book' in completed("genindex", "Index")["metatags"]
 

@@ -1,5 +1,7 @@
 """Pictures are converted to WebP where that makes them smaller, and have their sizes; all but the first of a page are loaded late."""
 
+import base64
+
 import numpy as np
 import pictures
 import pytest
@@ -12,6 +14,7 @@ SIZES = {"a.png": (30, 20), "b.png": (8, 8)}
 
 def save(path, size=(64, 48), **options):
     """Save a picture of coloured stripes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = np.mgrid[: size[1], : size[0]]
     Image.fromarray(np.stack([4 * rows % 256, 3 * columns % 256, (rows + columns) % 256], axis=-1).astype(np.uint8)).save(path, **options)
     return path
@@ -95,3 +98,13 @@ def test_a_page_shows_the_conversion_with_its_size(tmp_path):
     assert '<img width="64" height="48" alt="Stripes" src="_images/two-stripes.webp" />' in page
     assert '<img width="10" height="20" loading="lazy" decoding="async" alt="Lines" src="_images/drawing.svg" />' in page
     assert sorted(path.name for path in (tmp_path / "out/_images").iterdir()) == ["drawing.svg", "two-stripes.webp"]
+
+
+def test_sizes_are_found_of_pictures_in_the_page_beside_it_and_of_those_that_sphinx_copies(tmp_path):
+    stripes, other = save(tmp_path / "stripes.png"), save(tmp_path / "extra/api/other.jpg", (30, 20))
+    pages = [tmp_path / "api/runs", tmp_path / "extra/api/runs"]
+    inside = f"data:image/png;base64,{base64.b64encode(stripes.read_bytes()).decode()}"
+    assert pictures.size_of(inside, {}, pages) == (64, 48)
+    assert pictures.size_of("../_images/a%20b.webp", {"a b.webp": stripes}, pages) == (64, 48)
+    assert pictures.size_of("other.jpg?v=1", {}, pages) == (30, 20) and other.exists()
+    assert pictures.size_of("absent.jpg", {}, pages) is None and pictures.size_of("data:image/svg+xml,", {}, pages) is None

@@ -64,7 +64,10 @@ def check_descriptions(app: Sphinx, env: Any, *_: Any) -> None:
 
 def complete_head(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Give a page its description, its tags, and a title that does not repeat itself."""
-    title, site, base = plain(context.get("title", "")), app.config.html_title, app.config.html_baseurl
+    site, base = app.config.html_title, app.config.html_baseurl
+    if pagename.startswith("api/"):
+        context["title"] += " (API)"  # chapters have the same titles
+    title = plain(context.get("title", ""))
     description = app.page_descriptions.get(pagename) or f"{title}: a page of the book {site}, with the library glo_lib."
     address = base if pagename == app.config.root_doc else context["pageurl"]
     context["metatags"] = VIEWPORT.sub("", context.get("metatags", "")) + meta_tags(title, description, site, address, base)

@@ -4,8 +4,10 @@ A picture whose size is known moves no text when it arrives. The first picture o
 the page opens. PNG files are converted without loss; JPEG files, which hold photographs, at a quality at which no difference is seen.
 """
 
+import base64
 import hashlib
 import html
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -81,19 +83,30 @@ def with_attributes(body: str, size_of: Any) -> str:
 
 def add_attributes(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Give the pictures of a page their attributes."""
-    if "body" not in context:
-        return
-    sources = {name: Path(app.srcdir, uri) for uri, name in app.builder.images.items()}
-
-    def size_of(address: str) -> tuple[int, int] | None:
-        source = sources.get(unquote(address.rpartition("/")[2]))
-        return _size(source) if source else None
-
-    context["body"] = with_attributes(context["body"], size_of)
+    if "body" in context:
+        source = Path(app.srcdir)
+        folders = [source, *(source / extra for extra in app.config.html_extra_path)]
+        known = {name: source / uri for uri, name in app.builder.images.items()}
+        context["body"] = with_attributes(context["body"], lambda address: size_of(address, known, [at / pagename for at in folders]))
 
 
-def _size(path: Path) -> tuple[int, int] | None:
-    width, height = imagesize.get(path)
+def size_of(address: str, known: dict[str, Path], pages: list[Path]) -> tuple[int, int] | None:
+    """Return the size of a picture in whole pixels, or None if there is no such picture.
+
+    Args:
+        address: as the page has it; it may hold the picture itself, as a data URL.
+        known: the pictures that Sphinx copies, by their names.
+        pages: paths of the page in the folders whose files are copied as they are.
+    """
+    if address.startswith("data:"):
+        return _size(io.BytesIO(base64.b64decode(address.partition("base64,")[2])))
+    name = unquote(address.partition("?")[0])
+    candidates = [known.get(name.rpartition("/")[2]), *(page.parent / name for page in pages)]
+    return next((_size(path) for path in candidates if path and path.is_file()), None)
+
+
+def _size(picture: Path | io.BytesIO) -> tuple[int, int] | None:
+    width, height = imagesize.get(picture)
     return (round(width), round(height)) if width > 0 and height > 0 else None
 
 
