@@ -1,5 +1,7 @@
 """The pages of the book become one document, whose links, identifiers and headings are those of a book."""
 
+import io
+
 import book_pdf
 import pytest
 from bs4 import BeautifulSoup
@@ -100,6 +102,27 @@ def test_the_numbers_of_pages_are_those_of_the_named_destinations(tmp_path):
     writer.add_named_destination("/losses--mean", 2)
     writer.write(tmp_path / "a.pdf")
     assert book_pdf.page_numbers((tmp_path / "a.pdf").read_bytes()) == {"losses--mean": 3}
+
+
+def test_long_code_may_be_continued_on_the_next_page():
+    lines = [f"<article><pre>{'x' + chr(10)}</pre></article>", f"<article><pre>{('x' + chr(10)) * 40}</pre></article>"]
+    assert [printed(text=text).pre.get("class") for text in lines] == [None, ["long"]]
+
+
+def test_bookmarks_have_the_titles_of_the_headings():
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed (extra 'browser')")
+    titles = book_pdf.headings("<h1>Part</h1><article><h2>The\n <em>losses</em></h2><h3>Mean</h3></article><h1>End</h1>")
+    assert titles == ["Part", "The losses", "Mean", "End"]
+    writer, written = pypdf.PdfWriter(), io.BytesIO()
+    writer.add_blank_page(100, 100)
+    part = writer.add_outline_item(title="PartPart", page_number=0)
+    writer.add_outline_item(title="x", page_number=0, parent=writer.add_outline_item(title="x", page_number=0, parent=part))
+    writer.add_outline_item(title="x", page_number=0)
+    writer.write(written)
+    outline = pypdf.PdfReader(io.BytesIO(book_pdf.with_titles(written.getvalue(), titles))).outline
+    assert [outline[0].title, outline[1][0].title, outline[1][1][0].title, outline[2].title] == titles
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        book_pdf.with_titles(written.getvalue(), titles[:-1])
 
 
 def test_a_folder_without_a_book_is_named(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ SITE_STYLES = ("styles/bootstrap", "styles/pydata-sphinx-theme", "styles/sphinx-
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")  # attributes whose values are identifiers
 NOT_PRINTED = "script, style, noscript, a.headerlink, .viewcode-link, button, [data-interactive], .onlyprint"
 DEEPEST = 2  # levels of headings of a page that the table of contents shows: its title and its sections
+MOST_LINES = 25  # of code that are kept on one page; longer code may be continued on the next
 PATIENCE = 1_800_000.0  # milliseconds
 
 
@@ -97,6 +98,8 @@ def _rewrite(tag: Tag, page: str, pages: set[str]) -> None:
         tag.name = f"h{int(tag.name[1]) + 1}"
     if tag.name == "details":
         tag["open"] = ""
+    if tag.name == "pre" and tag.get_text().count("\n") > MOST_LINES:
+        tag["class"] = [*tag.get("class", []), "long"]
     if tag.get("id"):
         tag["id"] = identifier(page, tag["id"])
     for name in REFERRING:
@@ -168,6 +171,40 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     return {name: number + 1 for name, number in found.items() if number is not None and number >= 0}
 
 
+def with_titles(pdf: bytes, titles: list[str]) -> bytes:
+    """Return the PDF with these titles of its bookmarks, in their order; Chromium writes some of them twice.
+
+    Raises:
+        ValueError: there are more or fewer titles than bookmarks.
+    """
+    from pypdf import PdfWriter
+    from pypdf.generic import NameObject, TextStringObject
+
+    writer = PdfWriter(clone_from=io.BytesIO(pdf))
+    bookmarks = list(_bookmarks(writer.root_object["/Outlines"].get_object()))
+    for bookmark, title in zip(bookmarks, titles, strict=True):
+        bookmark[NameObject("/Title")] = TextStringObject(title)
+    written = io.BytesIO()
+    writer.write(written)
+    return written.getvalue()
+
+
+def _bookmarks(parent: Any) -> Iterator[Any]:
+    """Yield the bookmarks below one, each before those below it."""
+    item = parent.get("/First")
+    while item is not None:
+        item = item.get_object()
+        yield item
+        yield from _bookmarks(item)
+        item = item.get("/Next")
+
+
+def headings(text: str) -> list[str]:
+    """Return the text of each heading of a document."""
+    found = BeautifulSoup(text, "html.parser").find_all(re.compile(r"h[1-6]"))
+    return [" ".join(heading.get_text().split()) for heading in found]
+
+
 @contextmanager
 def printer(site: Path) -> Iterator[Any]:
     """Yield a function that prints HTML, whose addresses are relative to the site, to a PDF."""
@@ -201,9 +238,11 @@ def write_pdf(site: Path, out: Path) -> int:
     config, toc = (yaml.safe_load((ROOT / name).read_text("utf8")) for name in ("_config.yml", "book/_toc.yml"))
     with printer(site) as print_it:
         numbers = page_numbers(print_it(document(site, config, toc, {})))
-        pdf = print_it(document(site, config, toc, numbers))
+        text = document(site, config, toc, numbers)
+        pdf = print_it(text)
     if page_numbers(pdf) != numbers:
         raise RuntimeError("the numbers in the table of contents moved the pages; give them room in book_pdf.css")
+    pdf = with_titles(pdf, headings(text))
     out.write_bytes(pdf)
     from pypdf import PdfReader
 
