@@ -295,14 +295,17 @@ def _background(f, g, rng):
 
 def _doubled(planes, axis):
     """Double the number of samples along an axis by linear interpolation; drop the two outermost cells."""
-    rest = (slice(None),) * axis
+
+    def cells(start, stop, step=1):
+        return (*[slice(None)] * axis, slice(start, stop, step))
+
     shape = list(planes.shape)
     shape[axis] = 2 * shape[axis] - 4
     out = np.empty(shape, np.float32)
-    middle = 0.75 * planes[(*rest, slice(1, -1))]
+    middle = 0.75 * planes[cells(1, -1)]
     quarter = 0.25 * planes
-    out[(*rest, slice(0, None, 2))] = middle + quarter[(*rest, slice(None, -2))]
-    out[(*rest, slice(1, None, 2))] = middle + quarter[(*rest, slice(2, None))]
+    out[cells(0, None, 2)] = middle + quarter[cells(None, -2)]
+    out[cells(1, None, 2)] = middle + quarter[cells(2, None)]
     return out
 
 

@@ -100,7 +100,7 @@ def _read(filename: str, source: str | BinaryIO, max_megapixels: float, jpeg_sca
         if image.format == "TIFF":
             return _read_tiff(image)
         pixels = np.asarray(_as_rgb(image))
-        return StoredImage(pixels, orientation_of(image), pixels.shape[:2])
+        return StoredImage(pixels, orientation_of(image), (pixels.shape[0], pixels.shape[1]))
 
 
 def _read_jpeg(filename: str, image: Image.Image, jpeg_scale: Callable[[int, int], int]) -> StoredImage:
@@ -116,7 +116,7 @@ def _read_tiff(image: ImageFile.ImageFile) -> StoredImage:
     image.load_end = lambda: None  # type: ignore[method-assign]  # of this image only
     image.load()
     pixels = np.asarray(_as_rgb(image.copy()))  # the copy has the size as stored
-    return StoredImage(pixels, orientation, pixels.shape[:2])
+    return StoredImage(pixels, orientation, (pixels.shape[0], pixels.shape[1]))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

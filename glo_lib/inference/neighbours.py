@@ -135,7 +135,8 @@ class _Shortlist:
     """The rows that may still be among the nearest to one query."""
 
     def __init__(self, num_neighbours: int):
-        self.rows, self._distances = np.zeros(0, np.int64), np.zeros(0)
+        self.rows: np.ndarray = np.zeros(0, np.int64)
+        self._distances: np.ndarray = np.zeros(0)
         self._num_neighbours = num_neighbours
 
     def add(self, first: int, distances: np.ndarray, rounding: float) -> None:
