@@ -35,3 +35,20 @@ def test_fields_of_named_tuples_are_skipped_but_not_their_methods():
 
 def test_an_object_without_a_docstring_is_not_decided_here():
     assert api_page.skip_fields(None, "class", "x", object.__new__(type("Bare", (), {})), False, None) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (":param num_images: N.", ":param num_images: \\N."),
+        (":param k: k. The number of neighbours.", ":param k: \\k. The number of neighbours."),
+        (":returns: 3) of them", ":returns: \\3) of them"),
+        (":param num_images: number of images. N.", ":param num_images: number of images. N."),
+        ("N. A list.", "N. A list."),
+        (":type num_images: int", ":type num_images: int"),
+    ],
+)
+def test_a_description_that_is_a_letter_is_no_list(line, expected):
+    lines = [line]
+    api_page.keep_letters(None, "function", "f", None, None, lines)
+    assert lines == [expected]

@@ -1,4 +1,4 @@
-"""Sphinx extension for the API pages: the directive ``{modules}``, and no entries for the fields of named tuples.
+"""Sphinx extension for the API pages: the directive ``{modules}``, no entries for fields of named tuples, and letters that stay letters.
 
 ``{modules}`` documents the modules whose names are its lines. Of a package it shows the docstring only, because each of its public names
 is documented with the module that defines it::
@@ -9,6 +9,7 @@ is documented with the module that defines it::
     ```
 """
 
+import re
 from importlib.util import find_spec
 
 from docutils import nodes
@@ -16,6 +17,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+ENUMERATOR = re.compile(r"(:[a-z]+[^:]*: )((?:[A-Za-z#]|\d+)[.)](?: |$))")  # the description of an argument that begins as a list would
 NAMELESS = "Alias for field number"  # the docstring that Python gives a field of a named tuple
 
 
@@ -50,7 +52,13 @@ def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, opti
     return True if (getattr(obj, "__doc__", None) or "").startswith(NAMELESS) else None
 
 
+def keep_letters(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escape descriptions such as "N.", which reStructuredText would read as the fourteenth item of a list."""
+    lines[:] = [ENUMERATOR.sub(r"\1\\\2", line, count=1) if ENUMERATOR.match(line) else line for line in lines]
+
+
 def setup(app: Sphinx) -> dict:
     app.add_directive("modules", Modules)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-process-docstring", keep_letters, priority=600)  # after napoleon
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
