@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
 PARTS = {
-    "Start": ["train"],
+    "Start": ["train", "explorer"],
     "GLO step by step": ["inputs", "projection", "decoder", "losses", "training", "inference"],
     "Beside other models": ["vae"],
     "Evidence": ["claims", "speed", "speed_routes", "robustness", "scaling"],
@@ -272,7 +272,7 @@ def test_every_module_of_the_library_is_on_one_api_page_and_every_api_page_in_th
     listed = re.findall(r"^glo_lib\.([\w.]+)$", "\n".join(pages.values()), re.MULTILINE)
     paths = [path.relative_to(ROOT / "glo_lib") for path in (ROOT / "glo_lib").rglob("*.py") if path.stem not in ("__main__", "__init__")]
     modules = {".".join(path.with_suffix("").parts) for path in paths}
-    packages = {"codes", "training", "inference", "inference.priors"}  # listed themselves, because they re-export names for the chapters
+    packages = {"codes", "training", "inference", "inference.priors", "inference.web"}  # listed themselves, because they re-export names
     assert len(listed) == len(set(listed)) and set(listed) == modules | packages
     assert set(re.findall(r"file: (api/\w+)", (BOOK / "_toc.yml").read_text())) == set(pages)
 

@@ -137,6 +137,28 @@ def test_a_page_requests_nothing_from_other_servers(visit, name):
     assert visit(name).external == []
 
 
+def test_the_explorer_starts_on_its_page_loads_little_and_no_other_page_loads_any_of_it(browser, address):
+    with opened(browser) as page:
+        requests, sizes, problems = [], {}, []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("response", lambda response: sizes.update({response.url: int(response.headers.get("content-length", 0))}))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address + "inference.html", wait_until="networkidle")
+        assert not [url for url in requests if "/explorer/" in url]
+        page.goto(address + "explorer.html", wait_until="networkidle")
+        assert not [url for url in requests if "/explorer/vendor/" in url or "/explorer/model/" in url], "before the reader starts it"
+        assert page.locator("img[src*='explorer']").is_visible()
+        page.get_by_role("button", name="Start the explorer").click()
+        page.get_by_text("Ready.").wait_for()
+        page.get_by_role("button", name="Draw 12 more").click()
+        own = {url: size for url, size in sizes.items() if "/explorer/" in url}
+        assert {Path(urlparse(url).path).name for url in own} > {"arrays.bin", "worker.js", "tf-core.es2017.min.js"} and min(
+            own.values()
+        ) > 0
+        assert sum(own.values()) < 6_000_000 and not problems
+        assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+
+
 @every_page
 def test_every_formula_is_rendered(visit, name):
     page = visit(name)

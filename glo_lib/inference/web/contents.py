@@ -92,12 +92,12 @@ def drawn_attributes(num_faces: int, seed: int = 0) -> Attributes:
         seed: seed of the set.
 
     Returns:
-        Nine attributes of the n faces. The names are those of the page. "hair" is dark at 0 and blond at 1; "light" and "turn" are angles
-        in degrees, positive to the right of the picture.
+        Eleven attributes of the n faces. The names are those of the page. "hair" is dark at 0 and blond at 1, "skin" light at 0 and dark
+        at 1, "background" is its brightness; "light" and "turn" are angles in degrees, positive to the right of the picture.
 
     Example:
         >>> drawn_attributes(3).names
-        ('glasses', 'smile', 'hat', 'beard', 'hair', 'light', 'turn', 'age', 'masculine')
+        ('glasses', 'smile', 'hat', 'beard', 'hair', 'light', 'turn', 'age', 'masculine', 'skin', 'background')
     """
     faces = [sample_factors(number, seed) for number in range(num_faces)]
     columns = {
@@ -110,6 +110,8 @@ def drawn_attributes(num_faces: int, seed: int = 0) -> Attributes:
         "turn": [face.yaw for face in faces],
         "age": [face.age for face in faces],
         "masculine": [face.masculine for face in faces],
+        "skin": [face.skin_tone for face in faces],
+        "background": [face.background_value for face in faces],
     }
     return Attributes(tuple(columns), np.array(list(columns.values()), np.float64).T)
 

@@ -5,7 +5,8 @@ A browser has ordinary convolutions, matrix products and little else that is fas
 - batch normalisation in inference mode, a factor and a constant for each channel, is folded into the kernel and the bias;
 - the first layer sees a single pixel and is a matrix product;
 - every other layer, a transposed convolution of stride 2, becomes an ordinary convolution that computes the four phases of its result as
-  channels (`glo_lib.graph.layers.doubling_to_few_channels`). The page interleaves them.
+  channels (`glo_lib.graph.layers.doubling_to_few_channels`), which are then interleaved. The page rearranges the kernels when it has loaded
+  them, because as phases those of 3 x 3 would be stored with seven zeros more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,6 @@ import numpy as np
 
 from glo_lib.graph.backend import tf
 from glo_lib.graph.layers import phases_as_channels, phases_padding
-from glo_lib.graph.session import open_session
 from glo_lib.inference.model import SCOPE
 
 BATCH_NORM_EPSILON = 0.001  # slim's default
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     """A layer as the page computes it.
 
     Attributes:
-        kernel: (d, side * side * channels) of the first layer, (taps, taps, c_in, 4 * channels) of the others.
+        kernel: (d, side * side * channels) of the first layer, (k, k, channels, c_in) of the others.
         bias: (channels,), or (4 * channels,), once for each phase.
         side: height and width of the result, in pixels.
         channels: channels of the result.
@@ -63,7 +63,7 @@ def fold_layers(variables: Mapping[str, np.ndarray], image_size: int) -> list[La
             padding, crop = phases_padding(side, kernel.shape[0]), (kernel.shape[0] - 2) // 2 % 2
             side *= 2
             activation = "tanh" if side == image_size else "relu"
-            layers.append(Layer(_as_phases(kernel), np.tile(bias, 4), side, channels, padding, crop, activation))
+            layers.append(Layer(kernel, np.tile(bias, 4), side, channels, padding, crop, activation))
         number += 1
     return layers
 
@@ -80,13 +80,12 @@ def build_layers(codes: tf.Tensor, layers: Sequence[Layer]) -> tf.Tensor:
     """
     net = codes
     for layer in layers:
+        kernel, bias = tf.constant(layer.kernel, tf.float32), tf.constant(layer.bias, tf.float32)
         if layer.padding is None:
-            net = tf.matmul(net, layer.kernel)
-            net = tf.reshape(net, (-1, layer.side, layer.side, layer.channels)) + layer.bias
+            net = tf.reshape(tf.matmul(net, kernel), (-1, layer.side, layer.side, layer.channels)) + bias
         else:
             padding = [[0, 0], layer.padding, layer.padding, [0, 0]]
-            blocks = tf.nn.conv2d(net, layer.kernel, strides=1, padding=padding) + layer.bias
-            net = _interleave(blocks, layer)
+            net = _interleave(tf.nn.conv2d(net, phases_as_channels(kernel), strides=1, padding=padding) + bias, layer)
         net = tf.nn.relu(net) if layer.activation == "relu" else tf.tanh(net)
     return net
 
@@ -109,8 +108,3 @@ def _without_batch_norm(variables: Mapping[str, np.ndarray], scope: str) -> tupl
     )
     factor = scale / np.sqrt(variance + BATCH_NORM_EPSILON)
     return kernel * factor[:, None], shift - mean * factor
-
-
-def _as_phases(kernel: np.ndarray) -> np.ndarray:
-    with tf.Graph().as_default(), open_session() as session:
-        return session.run(phases_as_channels(tf.constant(kernel, tf.float32)))
