@@ -513,9 +513,29 @@ def test_axe_finds_nothing_that_violates_the_guidelines_for_accessibility(browse
     with opened(browser, color_scheme="light", reduced_motion="reduce") as page:
         page.goto(f"{address}{name}.html", wait_until="networkidle")
         page.add_script_tag(path=str(AXE))
+        page.add_style_tag(content="section { content-visibility: visible !important; }")  # axe asks for the place of every element
         assert page.evaluate(RUN_AXE, WCAG) == []
         page.set_viewport_size({"width": NARROWEST, "height": 800})
         page.wait_for_timeout(500)  # scripts of the theme wait for the end of the change
         assert page.evaluate(RUN_AXE, WCAG) == []
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(RUN_AXE, CONTRAST) == []
+
+
+def test_axe_finds_nothing_on_the_explorer_after_its_start(browser, address):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (make browser, which needs npm)")
+    with opened(browser, color_scheme="light", reduced_motion="reduce") as page:
+        page.goto(address + "explorer.html", wait_until="networkidle")
+        page.add_script_tag(path=str(AXE))
+        page.add_style_tag(content="section { content-visibility: visible !important; }")  # axe asks for the place of every element
+        page.get_by_role("button", name="Start the explorer").click()
+        page.get_by_text("Ready.").wait_for()
+        page.get_by_role("button", name="Find its code").click()
+        page.get_by_text("Best of four starts").wait_for()
+        assert page.evaluate(RUN_AXE, WCAG) == []
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        page.wait_for_timeout(500)
+        assert page.evaluate(RUN_AXE, WCAG) == [] and page.evaluate(FIND_OVERFLOW) == []
         page.emulate_media(color_scheme="dark")
         assert page.evaluate(RUN_AXE, CONTRAST) == []
