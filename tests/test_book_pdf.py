@@ -14,7 +14,8 @@ PAGE = """<html><body><nav>Menu</nav><article class="bd-article">
 <section id="the-losses"><h1>The losses<a class="headerlink" href="#the-losses">#</a></h1>
 <p>See <a href="index.html">the start</a>, <a href="#mean">below</a>, <a href="api/runs.html#glo_lib.runs">runs</a>,
 <a href="genindex.html">the index</a> and <a href="https://example.org/">elsewhere</a>.</p>
-<section id="mean"><h2>Mean &amp; error</h2><details><summary>Answer</summary></details><button>Copy</button><div data-model="m">needs scripts</div>
+<section id="mean"><h2>Mean &amp; error</h2><details><summary>Answer</summary></details><button>Copy</button>
+<div data-model="m">needs scripts</div>
 <img loading="lazy" src="_images/a.webp"><label for="x" aria-labelledby="a b">L</label><input id="x"></section></section>
 <script>run()</script></article></body></html>"""
 PAGES = {"index", "losses", "api", "api/runs"}
