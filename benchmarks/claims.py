@@ -21,6 +21,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from glo_lib.config import TrainConfig, describe
 from glo_lib.evaluation import comparison, evaluate
@@ -39,6 +40,20 @@ LEAST_GAIN = 0.1  # dB of the held-out images from twice the epochs, below which
 MOST_EPOCHS = 1280
 SEARCH_STEPS = 100
 FAIR_PRIORS = ("unit Gaussian", "full Gaussian", "Gaussian mixture")
+
+
+class Converged(NamedTuple):
+    """A model that was trained until it stopped improving.
+
+    Attributes:
+        epochs: the epochs of the best run.
+        contenders: the contenders of that run.
+        by_epochs: epochs -> PSNR of the held-out images in dB, rounded to 0.01, of every run.
+    """
+
+    epochs: int
+    contenders: list[Contender]
+    by_epochs: dict[int, float]
 
 
 def rows_of_seed(config: TrainConfig) -> list[Row]:
@@ -70,29 +85,28 @@ def converged_rows_of_seed(config: TrainConfig) -> list[Row]:
     models = {"GLO": config, "VAE": vae, "VAE, learned noise": dataclasses.replace(vae, learned_noise=True)}
     rows = []
     for name, settings in models.items():
-        epochs, found = train_until_converged(name, settings, sets)
-        rows += [{**row, "epochs": epochs} for contender in found for row in comparison.measure(contender, sets)]
+        found = train_until_converged(name, settings, sets)
+        lengths = {"epochs": found.epochs, "psnr_held_out_by_epochs": found.by_epochs}
+        rows += [{**row, **lengths} for contender in found.contenders for row in comparison.measure(contender, sets)]
     rows += comparison.measure(comparison.pca_contender(sets, config.num_dims, config.seed), sets)
     return [*rows, comparison.measure_data(sets)]
 
 
-def train_until_converged(name: str, config: TrainConfig, sets: ImageSets) -> tuple[int, list[Contender]]:
+def train_until_converged(name: str, config: TrainConfig, sets: ImageSets) -> Converged:
     """Double the epochs until the held-out images gain less than `LEAST_GAIN` dB.
 
-    Each length is a run of its own, because the learning rates fall to zero at its end.
-
-    Returns:
-        The epochs of the best run, and its contenders.
+    Each length is a run of its own, because the learning rates fall to zero at its end. Of the contenders of a run the better one counts.
     """
-    best, epochs, found = -math.inf, config.num_epochs, []
+    best, epochs, by_epochs = -math.inf, config.num_epochs, {}
     while True:
         longer = contenders_of(name, dataclasses.replace(config, num_epochs=epochs), sets)
         decibels = max(float(psnr(sets.held_out, contender.of_held_out).mean()) for contender in longer)
         print(f"{name}, {epochs} epochs: {decibels:.2f} dB on held-out images", file=sys.stderr)
+        by_epochs[epochs] = round(decibels, 2)
         if decibels > best:
-            found, length = longer, epochs
+            found = Converged(epochs, longer, by_epochs)
         if decibels < best + LEAST_GAIN or 2 * epochs > MOST_EPOCHS:
-            return length, found
+            return found
         best, epochs = decibels, 2 * epochs
 
 
@@ -125,10 +139,21 @@ def tables(content: dict) -> str:
     seeds = ", ".join(map(str, content["seeds"]))
     lines = [
         f"Data: {content['data']}. Mean ± standard deviation over the seeds {seeds}; first the reconstructions, then the samples.",
+        *_lengths(content["runs"]),
         comparison.markdown_tables(means, deviations),
         f"Made by `python -m benchmarks.claims {' '.join(content['arguments'])}`.",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _lengths(runs: list[list[Row]]) -> list[str]:
+    """Return a sentence on the epochs of each model with each seed, if its runs have lengths of their own."""
+    epochs = {row["model"]: [] for row in runs[0] if "epochs" in row}
+    for run in runs:
+        for model, row in {row["model"]: row for row in run if row["model"] in epochs}.items():
+            epochs[model].append(str(row["epochs"]))
+    found = "; ".join(f"{model}: {', '.join(lengths)}" for model, lengths in epochs.items())
+    return [f"Epochs of training with each seed. {found}."] if found else []
 
 
 def _without_nan(content):

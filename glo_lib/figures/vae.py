@@ -96,6 +96,23 @@ def show_against_beta(series: Mapping[str, Mapping[float, float]], lines: Mappin
     return figure
 
 
+def show_against_epochs(series: Mapping[str, Mapping[int, float]], label: str) -> Figure:
+    """Show a measure of several models over the epochs of their training, one line for each model.
+
+    Args:
+        series: name of the model -> epochs -> value.
+        label: label of the vertical axis.
+    """
+    figure, axis = new_figure((6.5, 3.3))
+    for (name, values), colour, marker in zip(series.items(), COLOURS, "os^D", strict=False):
+        axis.plot(list(values), list(values.values()), f"{marker}-", color=colour, label=name)
+    epochs = sorted({length for values in series.values() for length in values})
+    axis.set(xlabel="epochs of training", ylabel=label, xscale="log", xticks=epochs, xticklabels=epochs)
+    axis.minorticks_off()
+    _add_grid_and_legend(axis)
+    return figure
+
+
 def show_divergences(divergences: Mapping[str, np.ndarray]) -> Figure:
     """Show the KL divergences of the dimensions in decreasing order. They measure the information about the image in each dimension.
 

@@ -187,7 +187,8 @@ def test_a_model_is_trained_for_longer_until_its_held_out_images_gain_no_more(mo
     monkeypatch.setattr(claims, "contenders_of", lambda name, config, sets: lengths.append(config.num_epochs) or [sets])
     monkeypatch.setattr(claims, "psnr", lambda images, decoded: np.array([next(decibels)]))
     sets = types.SimpleNamespace(held_out=None, of_held_out=None)
-    assert claims.train_until_converged("GLO", dataclasses.replace(CONFIG, num_epochs=2), sets) == (best, [sets])
+    found = claims.train_until_converged("GLO", dataclasses.replace(CONFIG, num_epochs=2), sets)
+    assert found == (best, [sets], dict(zip(trained, gains, strict=False)))
     assert lengths == trained and f"GLO, 4 epochs: {gains[1]:.2f} dB" in capsys.readouterr().err
 
 
@@ -195,11 +196,22 @@ def test_the_converged_models_are_measured_beside_principal_components(runs, mon
     sets, seen = runs[0], []
     monkeypatch.setattr(claims, "installed_judges", lambda tight_crop: ())
     monkeypatch.setattr(comparison, "image_sets", lambda *_: sets)
-    monkeypatch.setattr(claims, "train_until_converged", lambda name, config, sets: seen.append(config) or (7, [name]))
+    monkeypatch.setattr(
+        claims, "train_until_converged", lambda name, config, sets: seen.append(config) or claims.Converged(7, [name], {7: 20})
+    )
     monkeypatch.setattr(comparison, "measure", lambda contender, _: [{"model": getattr(contender, "name", contender)}])
     rows = claims.converged_rows_of_seed(CONFIG)
-    assert [row["model"] for row in rows] == ["GLO", "VAE", "VAE, learned noise", "PCA", "held-out images"] and rows[0]["epochs"] == 7
+    assert [row["model"] for row in rows] == ["GLO", "VAE", "VAE, learned noise", "PCA", "held-out images"]
+    assert (rows[0]["epochs"], rows[0]["psnr_held_out_by_epochs"]) == (7, {7: 20}) and "epochs" not in rows[3]
     assert [(config.model, config.learned_noise) for config in seen] == [("glo", False), ("vae", False), ("vae", True)]
+
+
+@pytest.mark.parametrize(("lengths", "sentence"), [((7, 14), "Epochs of training with each seed. GLO: 7, 14."), ((), "")])
+def test_the_table_states_the_epochs_of_models_that_were_trained_until_they_converged(lengths, sentence):
+    runs = [[{**row_of(1.0), **({"epochs": lengths[seed]} if lengths else {})}, row_of(1.0, model="PCA")] for seed in (0, 1)]
+    content = {"data": "faces", "seeds": [0, 1], "runs": runs, "mean": runs[0], "deviation": runs[0], "arguments": []}
+    lines = claims.tables(content).splitlines()
+    assert lines[2] == sentence if lengths else not any("Epochs" in line for line in lines)
 
 
 def test_the_benchmark_writes_its_table_for_two_seeds(small_images, tmp_path, monkeypatch, capsys):

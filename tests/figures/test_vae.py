@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from glo_lib.figures.vae import draw_models, show_against_beta, show_divergences, show_histories, show_parameters
+from glo_lib.figures.vae import (
+    draw_models,
+    show_against_beta,
+    show_against_epochs,
+    show_divergences,
+    show_histories,
+    show_parameters,
+)
 from glo_lib.runs.folder import HistoryRow
 
 
@@ -35,6 +42,13 @@ def test_each_measure_has_a_panel_over_beta():
     assert first.lines[0].get_ydata().tolist() == [20, 18] and first.lines[1].get_ydata()[0] == 21
     assert len(second.lines) == 1 and second.get_ylabel() == "units" and second.get_xscale() == "log"
     assert [label.get_text() for label in first.get_xticklabels()] == ["0.1", "1"]
+
+
+def test_each_model_has_a_line_over_the_epochs_that_it_was_trained_for():
+    (axis,) = show_against_epochs({"GLO": {20: 25, 40: 26}, "VAE": {20: 23, 40: 24, 80: 25}}, "PSNR (dB)").axes
+    assert [line.get_xydata().tolist() for line in axis.lines] == [[[20, 25], [40, 26]], [[20, 23], [40, 24], [80, 25]]]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["20", "40", "80"] and axis.get_ylabel() == "PSNR (dB)"
+    assert len({line.get_marker() for line in axis.lines}) == 2  # told apart without colour
 
 
 def test_divergences_are_sorted_from_the_largest():
