@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-MODEL = "glo_lib/pretrained/model.npz"
+MODEL = "glo_lib/pretrained/arrays.bin"
 
 
 def run(*command, **settings):
