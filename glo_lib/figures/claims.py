@@ -37,7 +37,7 @@ def show_claims(results: Mapping[str, Any]) -> Figure:
         _draw_measure(axis, name, results, models, colour, marker, label)
     _label_rows(axis, [results["mean"][row]["model"] for row in models])
     axis.set_xlabel("PSNR of the reconstructions (dB)")
-    axis.legend(frameon=False, fontsize=8, loc="upper center")
+    axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # above, where no marker is
     axes = below.subplots(1, len(SAMPLES), sharey=True)
     rows = list(range(len(results["mean"])))
     for axis, (name, label) in zip(axes, SAMPLES.items(), strict=True):
