@@ -352,7 +352,7 @@ def test_codes_leave_the_sphere_and_return(started):
     before = shown(started)
     length = started.get_by_role("slider", name="Norm of the code")
     length.press("End")
-    started.get_by_text("Norm 3.00;").wait_for()
+    started.get_by_text("Norm 3.00; ").wait_for()
     assert shown(started) != before
     started.get_by_role("button", name="Back to the sphere").press("Enter")
     assert shown(started)[1] == before[1]

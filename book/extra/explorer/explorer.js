@@ -140,9 +140,9 @@
       const { pixels, milliseconds } = await ask("decode", { codes: state.code, asItIs: state.free });
       paint(picture, pixels);
       picture.dataset.code = toText(state.code);
-      speed.textContent = `decoded in ${milliseconds.toFixed(1)} ms`;
+      speed.textContent = `; decoded in ${milliseconds.toFixed(1)} ms`;
       const { angles } = await ask("nearest", { code: state.code, k: 1 });
-      facts.textContent = `Norm ${norm(state.code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}; `;
+      facts.textContent = `Norm ${norm(state.code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}`;
       facts.append(speed);
       undo.disabled = !state.history.length;
     });
