@@ -12,7 +12,7 @@ gathers their public names:
 - `glo_lib.inference.directions`: principal components, attribute directions, and edits;
 - `glo_lib.inference.neighbours`: find the nearest training images and codes;
 - `glo_lib.inference.export`: export a decoder for use without this library;
-- `glo_lib.inference.web`: the form of a model in which a web page decodes with it.
+- `glo_lib.inference.web`: the form of a model in which a web page decodes with it;
 - `glo_lib.inference.slider`: show images with a slider in a notebook.
 
 `project_array`, which projects an array of codes, comes from `glo_lib.projection`.

@@ -137,16 +137,20 @@
           button("Copy a link", copyLink))));
     place.replaceWith(bar);
     const show = latest(async () => {
-      const { pixels, milliseconds } = await ask("decode", { codes: state.code, asItIs: state.free });
+      const code = state.code;
+      const { pixels, milliseconds } = await ask("decode", { codes: code, asItIs: state.free });
       paint(picture, pixels);
-      picture.dataset.code = toText(state.code);
+      picture.dataset.code = toText(code);
       speed.textContent = `; decoded in ${milliseconds.toFixed(1)} ms`;
-      const { angles } = await ask("nearest", { code: state.code, k: 1 });
-      facts.textContent = `Norm ${norm(state.code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}`;
+      const { angles } = await ask("nearest", { code, k: 1 });
+      facts.textContent = `Norm ${norm(code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}`;
       facts.append(speed);
       undo.disabled = !state.history.length;
     });
-    onChange(show);
+    onChange(() => {
+      picture.dataset.wanted = toText(state.code); // until this is the code that is painted, the picture is of an earlier one
+      show();
+    });
   }
 
   async function copyLink() {
