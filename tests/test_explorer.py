@@ -171,11 +171,12 @@ def test_the_gradient_of_the_browser_is_that_of_the_library(worker, model, site)
 
 
 def test_the_search_of_the_browser_ends_as_well_as_that_of_the_library(worker, model, site):
-    images = read_web(site / "explorer/model").arrays["examples"][:2]
+    images = read_web(site / "explorer/model").arrays["examples"]
     errors = encode(model, images, restarts=4, steps=150).errors
     for image, error in zip(images, errors, strict=True):
         found = worker.evaluate("async (pixels) => ask('encode', {pixels: Uint8Array.from(pixels)})", image.ravel().tolist())
         assert found["error"] < 1.1 * error, "at most 0.4 dB worse"
+        assert found["start"] == 0 and 25 < 10 * np.log10(4 / found["error"]) < 34, "as the page says"
 
 
 def test_the_text_of_the_page_describes_this_model(model, site):
@@ -196,6 +197,14 @@ def test_the_text_of_the_page_describes_this_model(model, site):
     }
     assert follows["background"].argmax() == 0 and follows["skin"].argmax() == 1 and follows["turn"].argmax() == 2
     assert min(follows["background"][0], follows["skin"][1], follows["turn"][2]) > 0.6
+    judged = page.description["provenance"]["judgement"]
+    distance = {prior: found["kernel_distance"] for prior, found in judged["efficientnet_lite0"]["samples"].items()}
+    best = min(distance[prior] for prior in ("unit Gaussian", "diagonal Gaussian", "full Gaussian", "Gaussian mixture"))
+    assert max(distance["neighbours"], distance["kernel density"]) < best
+    assert all(
+        max(found["samples"], key=lambda prior: found["samples"][prior]["kernel_distance"]) == "unit Gaussian"
+        for found in (judged["efficientnet_lite0"], judged["face_recogniser"])
+    )
     assert follows["smile"].max() < 0.2 and max(follows["glasses"][:2].max(), follows["smile"][:2].max()) < 0.1 < follows["hair"][:2].min()
 
 

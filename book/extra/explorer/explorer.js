@@ -2,7 +2,7 @@
 // presses Start, and not before. Everything that is slow happens in worker.js.
 "use strict";
 (() => {
-  const { add, angle, norm, onCircle, onLine, project, scale, toText, fromText } = globalThis.glo;
+  const { add, angle, dot, norm, onCircle, onLine, project, scale, toText, fromText } = globalThis.glo;
   const here = document.currentScript.src;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const PALETTE = 12, NEIGHBOURS = 5, SAMPLES = 12, STRIP = 9, NUM_PRINCIPAL_STEPS = 3;
@@ -48,10 +48,9 @@
         say(`Something went wrong: ${error.message}`);
       }
       running = false;
-      if (next) {
-        const [waiting] = [next, (next = null)];
-        call(...waiting);
-      }
+      const waiting = next;
+      next = null;
+      if (waiting) call(...waiting);
     };
   }
 
@@ -418,7 +417,7 @@
   panels.map = (place) => {
     const { num_dims: dims, num_codes: count, projection, directions } = told.description;
     const axes = [0, 1].map((i) => told.principal.subarray(i * dims, (i + 1) * dims));
-    const coordinates = (code) => axes.map((axis, i) => glo.dot(add(code, told.mean, -1), axis) / told.scales[i]);
+    const coordinates = (code) => axes.map((axis, i) => dot(add(code, told.mean, -1), axis) / told.scales[i]);
     const points = Array.from({ length: count }, (_, number) => coordinates(trainingCode(number)));
     const REACH = 3.2, SIDE = 512; // standard deviations at the border, pixels of the canvas
     const at = (value) => ((value + REACH) / (2 * REACH)) * SIDE;

@@ -1,6 +1,6 @@
 """What a web page needs besides the decoder, because it would be slow to compute there: directions, priors, and the start of a search."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,11 +84,11 @@ def attribute_effects(codes: np.ndarray, attributes: Attributes) -> np.ndarray:
     return (effects / np.clip(predicted, 1 / LONGEST_STEP, 1)[:, None]).astype(np.float32)
 
 
-def drawn_attributes(num_faces: int, seed: int = 0) -> Attributes:
+def drawn_attributes(numbers: Iterable[int], seed: int = 0) -> Attributes:
     """Return the attributes of the drawn faces that a page shows, from the factors that each face was drawn from.
 
     Args:
-        num_faces: number n of faces.
+        numbers: which n faces of the set, counted from 0; file 000001.jpg is face 0.
         seed: seed of the set.
 
     Returns:
@@ -96,10 +96,10 @@ def drawn_attributes(num_faces: int, seed: int = 0) -> Attributes:
         at 1, "background" is its brightness; "light" and "turn" are angles in degrees, positive to the right of the picture.
 
     Example:
-        >>> drawn_attributes(3).names
+        >>> drawn_attributes(range(3)).names
         ('glasses', 'smile', 'hat', 'beard', 'hair', 'light', 'turn', 'age', 'masculine', 'skin', 'background')
     """
-    faces = [sample_factors(number, seed) for number in range(num_faces)]
+    faces = [sample_factors(number, seed) for number in numbers]
     columns = {
         "glasses": [face.glasses != "none" for face in faces],
         "smile": [face.smile for face in faces],

@@ -86,7 +86,8 @@ def export_run_for_web(run: str | Path, folder: str | Path, attributes: str | Pa
             raise ValueError("the pretrained model knows the attributes of its faces; leave the table of attributes out")
         packed = read_packed()
         drawn = packed.provenance["faces"]
-        known = drawn_attributes(len(model.codes), drawn["seed"]) if drawn["version"] == VERSION else None  # else the faces are others
+        same = drawn["version"] == VERSION  # otherwise the numbers of the faces mean other faces today
+        known = drawn_attributes(range(len(model.codes)), drawn["seed"]) if same else None
         samples, provenance = packed.samples, packed.provenance
     else:
         known, samples, provenance = _attributes_of_run(run, model, attributes), None, _provenance_of_run(run)
@@ -180,7 +181,9 @@ def read_web(folder: str | Path) -> WebModel:
 def _attributes_of_run(run: str | Path, model: TrainedModel, table: str | Path | None) -> Attributes | None:
     if table is not None:
         return read_attributes(table, training_images(run).filenames)
-    return drawn_attributes(len(model.codes)) if not model.config.data_dir and not model.config.held_out else None
+    if model.config.data_dir:
+        return None
+    return drawn_attributes(int(Path(name).stem) - 1 for name in training_images(run).filenames)  # without those that were held out
 
 
 def _provenance_of_run(run: str | Path) -> dict[str, Any]:

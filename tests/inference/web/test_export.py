@@ -1,12 +1,13 @@
 """The files of a web page decode what the model decodes, and hold what is known of its images."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from glo_lib.faces import load_faces
 from glo_lib.images.pixels import to_bytes
+from glo_lib.images.split import find_split
 from glo_lib.inference.directions import Attributes
 from glo_lib.inference.model import load
 from glo_lib.inference.web import export, export_run_for_web, export_web, read_web
@@ -55,8 +56,8 @@ def pretrained(trained_model, tmp_path, monkeypatch):
 
 def test_the_pretrained_model_comes_with_attributes_unseen_faces_and_its_stored_samples(pretrained, tmp_path):
     page = read_web(export_run_for_web("pretrained", tmp_path / "page"))
-    assert [entry["name"] for entry in page.description["directions"]["attributes"]] == list(drawn_attributes(1).names)
-    glasses = drawn_attributes(48).values[:, 0]
+    assert [entry["name"] for entry in page.description["directions"]["attributes"]] == list(drawn_attributes([0]).names)
+    glasses = drawn_attributes(range(48)).values[:, 0]
     np.testing.assert_array_equal(page.arrays["attributes/0"], 255 * glasses)
     assert page.arrays["examples"].shape == (6, 32, 32, 3) and page.arrays["examples"].std() > 20
     assert page.description["provenance"]["judgement"] == {"missing": []}
@@ -80,9 +81,11 @@ def test_a_run_takes_its_attributes_from_a_table_and_its_judgement_from_its_metr
     assert page.arrays["attributes/0"].tolist() == [0, 255] * 24
 
 
-def test_a_run_on_drawn_faces_knows_their_attributes(small_config, train_once, tmp_path):
-    load_faces(16)
-    run = train_once(small_config("", tmp_path / "run", num_samples=16, num_epochs=1)).run_dir
+def test_a_run_on_drawn_faces_knows_the_attributes_of_those_that_were_not_held_out(small_config, train_once, tmp_path):
+    config = small_config("", tmp_path / "run", num_samples=20, held_out=0.2, held_out_by="share", num_epochs=1)
+    run = train_once(config).run_dir
     page = read_web(export_run_for_web(run, tmp_path / "page"))
-    assert len(page.arrays["attributes/0"]) == 16 == len(load(run).codes) and page.description["num_examples"] == 6
+    kept = [int(Path(name).stem) - 1 for name in find_split(config).training]
+    assert len(kept) == 16 == len(load(run).codes) and kept != list(range(16)) and page.description["num_examples"] == 6
+    np.testing.assert_array_equal(page.arrays["attributes/0"], 255 * drawn_attributes(kept).values[:, 0])
     assert page.description["provenance"]["steps"] == 2
