@@ -8,7 +8,8 @@ PHOTOGRAPHS is a folder or an archive whose files are named after the people, as
 identities: whole people are held out. The codes have 100 dimensions. Both judges have to be installed (make judges).
 
 The first command trains at 64 and at 128 pixels, each for five minutes with the squared error and for an hour in two phases, and writes
-the folder OUT: results.json and pictures (`benchmarks.gallery`). Further settings, such as ``batch_size=64``, may follow ``data_dir``.
+the folder OUT: results.json and pictures (`benchmarks.gallery`). Further settings, such as ``batch_size=64``, may follow ``data_dir``. It
+keeps the trained models in the cache, so an interrupted benchmark continues where it stopped.
 
 With ``--table`` the models have 64 pixels, and each is a row:
 
@@ -18,19 +19,16 @@ With ``--table`` the models have 64 pixels, and each is a row:
     vae                   the VAE of the book
     pca                   principal components, without training
 
-The time of the table is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while
-nothing else runs, and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but
-does not change its result. It writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained
+Time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else runs,
+and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but does not change its
+result. The table writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained
 models to the folder OUT, so that an interrupted benchmark continues where it stopped.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +37,7 @@ import numpy as np
 import yaml
 
 from benchmarks import gallery
+from benchmarks.steps import steps_per_second, with_steps_for
 from glo_lib.codes import fit_pca
 from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation import judgement
@@ -51,7 +50,6 @@ from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
 SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 1000
-MEASURED, LEAST_STEPS = 20, 40  # seconds and steps of a measurement of the steps per second
 KINDS = ("training", "held_out", "samples")
 TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
 PAPER = Path(__file__).parents[1] / "book" / "params" / "paper_celeba64.yaml"
@@ -79,44 +77,6 @@ class Measured(NamedTuple):
     row: str
     seed: int
     numbers: dict[str, float]
-
-
-class _Enough(Exception):
-    """Ends a training whose steps per second have been measured."""
-
-
-def steps_per_second(config: TrainConfig) -> list[float]:
-    """Measure the steps per second in each phase of a run, a few seconds each."""
-    rates = []
-    for phase in config.recipe:
-        times: list[float] = []
-
-        def note(*_: Any, times: list[float] = times) -> None:
-            times.append(time.perf_counter())
-            if len(times) > LEAST_STEPS and times[-1] > times[0] + MEASURED:
-                raise _Enough
-
-        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
-            train(dataclasses.replace(config, phases="", loss=phase.loss, num_epochs=100_000, run_dir=folder), note)
-        warm = times[len(times) // 4 :]
-        rates.append((len(warm) - 1) / (warm[-1] - warm[0]))
-    return rates
-
-
-def with_steps_for(config: TrainConfig, seconds: float, rates: Sequence[float], num_images: int) -> TrainConfig:
-    """Return settings with as many steps in each phase as fit into its share of the seconds.
-
-    Example:
-        >>> config = with_steps_for(TrainConfig(phases="0.5 mse, 0.5 lap1", max_seconds=0), 64, [30.0, 10.0], 128)
-        >>> config.phases, config.num_epochs
-        ('0.7500 mse, 0.2500 lap1', 320)
-    """
-    steps = [rate * seconds * (phase.end - phase.start) for rate, phase in zip(rates, config.recipe, strict=True)]
-    epochs = max(1, round(sum(steps) * config.batch_size / num_images))
-    if not config.phases:
-        return dataclasses.replace(config, num_epochs=epochs)
-    shares = [f"{count / sum(steps):.4f} {phase.loss}" for count, phase in zip(steps, config.recipe, strict=True)]
-    return dataclasses.replace(config, num_epochs=epochs, phases=", ".join(shares))
 
 
 def settings_of(row: str, data_dir: str, seed: int) -> TrainConfig:

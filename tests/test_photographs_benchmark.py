@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import gallery, photographs
+from benchmarks import gallery, photographs, steps
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judges import Judge
@@ -30,7 +30,7 @@ def small(monkeypatch, no_figures):
         monkeypatch.setattr(module, "installed_judges", lambda tight_crop: judges)
         monkeypatch.setattr(module, "missing_judges", lambda: [])
     monkeypatch.setattr(photographs, "COMMON", SMALL)
-    monkeypatch.setattr(photographs, "MEASURED", 0)
+    monkeypatch.setattr(steps, "MEASURED", 0)
 
 
 def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_images, tmp_path, monkeypatch, capsys):
@@ -66,37 +66,50 @@ def test_the_speed_is_measured_once_so_that_an_interrupted_benchmark_goes_on_wit
 
 def test_a_run_has_as_many_steps_in_each_phase_as_fit_into_its_share_of_the_seconds():
     config = TrainConfig(phases="0.5 mse, 0.5 lap1", batch_size=32)
-    fitted = photographs.with_steps_for(config, 64, [30.0, 10.0], num_images=128)
+    fitted = steps.with_steps_for(config, 64, [30.0, 10.0], num_images=128)
     assert fitted.num_steps(128) == 64 * 0.5 * (30 + 10)
     assert [(phase.end, phase.loss) for phase in fitted.recipe] == [(0.75, "mse"), (1.0, "lap1")]
-    assert photographs.with_steps_for(TrainConfig(), 0.01, [1.0], num_images=128).num_epochs == 1
+    assert steps.with_steps_for(TrainConfig(), 0.01, [1.0], num_images=128).num_epochs == 1
 
 
 def test_the_folder_of_the_page_has_numbers_of_both_runs_and_every_picture_that_they_name(small, small_images, tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "SETTINGS", SMALL)
-    monkeypatch.setattr(gallery, "WIDTH", 4 * 32)
+    monkeypatch.setattr(gallery, "COLUMNS", {32: 3})
     monkeypatch.setattr(gallery, "LONG_PHASES", "0.5 mse, 0.5 lap1")
     monkeypatch.setattr(gallery, "SEARCH_STEPS", 2)
     monkeypatch.setattr(gallery, "PRIORS", ("full Gaussian", "neighbours"))
+    monkeypatch.setattr(gallery, "steps_per_second", lambda config: [30.0] * len(config.recipe))
+    monkeypatch.setattr(gallery, "SHORT_SECONDS", 0.3)
+    monkeypatch.setattr(gallery, "LONG_SECONDS", 0.6)
+    monkeypatch.setattr(gallery, "LONG_FILTERS", {32: (64, 32, 16)})
     out = tmp_path / "page"
-    limits = ["num_epochs=1", "max_seconds=60"]
-    photographs.main([f"data_dir={small_images}", *limits, "--sizes", "32", "--out", str(out)])
+    arguments = [f"data_dir={small_images}", "batch_size=8", "--sizes", "32", "--out", str(out)]
+    photographs.main(arguments)
     results = json.loads((out / "results.json").read_text())
     assert list(results["runs"]) == ["32 pixels, short", "32 pixels, long"]
     for run in results["runs"].values():
         assert run["metrics"]["psnr_db"] > 0 and run["judges"]["face_recogniser"]["held_out"]["kernel_distance"]
-    assert str(small_images) not in (out / "results.json").read_text() and "data_dir=PHOTOGRAPHS num_epochs=1" in results["command"]
-    assert set(results["pictures"]) == {path.name for path in out.glob("*.jpg")} and len(results["pictures"]) == 5 + 2
-    for name, rows in results["pictures"].items():
-        height = 32 * len(rows) + 4 * (len(rows) - 1)
-        assert Image.open(out / name).size == (4 * 32, height), name
+    assert str(small_images) not in (out / "results.json").read_text() and "data_dir=PHOTOGRAPHS batch_size=8" in results["command"]
+    short, long = results["runs"].values()
+    assert long["metrics"]["steps"] == 2 * short["metrics"]["steps"] and long["settings"]["num_filters"] == [64, 32, 16]
+    assert set(results["pictures"]) == {path.name for path in out.glob("*.jpg")}
+    parts = {name.removesuffix("_32.jpg"): len(rows) for name, rows in results["pictures"].items()}
+    samples = {"samples_short": 1, "samples_full_gaussian": 2, "samples_neighbours": 2}
+    assert parts == {"reconstructions": 3, "closer": 3, "held_out": 3, **samples, "interpolation": 4, "directions": 4, "worst": 3}
+    for name in results["pictures"]:
+        picture = Image.open(out / name)
+        assert picture.width == pytest.approx(gallery.PICTURE_INCHES * 90, rel=0.1) and picture.getpixel((0, 0)) == (255, 255, 255), name
+    monkeypatch.setattr(gallery, "steps_per_second", lambda config: pytest.fail("measured again"))
+    monkeypatch.setattr(judgement, "judge_run", lambda *_, **__: pytest.fail("judged again"))
+    photographs.main(arguments)  # the same command goes on with the same steps
+    assert json.loads((out / "results.json").read_text())["runs"].keys() == results["runs"].keys()
 
 
 def test_below_each_sample_is_the_training_photograph_with_the_nearest_code(monkeypatch):
     model = types.SimpleNamespace(codes=np.eye(4, dtype=np.float32), decode=lambda codes: np.zeros((len(codes), 2, 2, 3)))
-    monkeypatch.setattr(gallery, "sample", lambda *_: np.eye(4)[[2, 0, 3, 3]] + 0.1)
-    rows = gallery.samples(model, "full Gaussian", np.arange(4)[:, None, None, None] * np.ones((1, 2, 2, 3)), columns=2)
-    assert [images.mean(axis=(1, 2, 3)).tolist() for images in rows.values()] == [[0, 0], [2, 0], [0, 0], [3, 3]]
+    monkeypatch.setattr(gallery, "sample", lambda *_: np.eye(4)[[2, 0, 3]] + 0.1)
+    rows = gallery.samples(model, "full Gaussian", np.arange(4)[:, None, None, None] * np.ones((1, 2, 2, 3)), columns=3)
+    assert [images.mean(axis=(1, 2, 3)).tolist() for images in rows.values()] == [[0, 0, 0], [2, 0, 3]]
 
 
 @pytest.mark.parametrize(

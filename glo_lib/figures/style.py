@@ -132,17 +132,18 @@ def show_grid(images: np.ndarray, columns: int = 10, title: str = "") -> Figure:
     return show_rows({title: images}, columns=columns)
 
 
-def show_rows(groups: Mapping[str, np.ndarray], columns: int | None = None) -> Figure:
+def show_rows(groups: Mapping[str, np.ndarray], columns: int | None = None, inches: float = INCHES_PER_IMAGE) -> Figure:
     """Show groups of images below each other, each under its name. Images in the same column are aligned.
 
     Args:
         groups: name -> (n, height, width, 3) images, float in [-1, 1] or uint8.
         columns: images in a row. Default: each group is one row, and shorter groups are padded with white.
+        inches: width of an image.
     """
     columns = columns or max(len(images) for images in groups.values())
     pictures = {name: tile(images, columns) for name, images in groups.items()}
     width = max(picture.shape[1] for picture in pictures.values())
-    scale = INCHES_PER_IMAGE / next(iter(groups.values())).shape[2]
+    scale = inches / next(iter(groups.values())).shape[2]
     heights = [picture.shape[0] * scale + (0.28 if name else 0) for name, picture in pictures.items()]
     figure, axes = new_figure((width * scale, sum(heights)), len(pictures), height_ratios=heights, squeeze=False)
     for axis, (name, picture) in zip(axes[:, 0], pictures.items(), strict=True):
