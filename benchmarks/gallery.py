@@ -41,6 +41,7 @@ from glo_lib.training import train
 SHORT_SECONDS, LONG_SECONDS = 300, 3600
 COLUMNS = {64: 7, 128: 5}  # images in a row
 PICTURE_INCHES, CLOSE_COLUMNS = 7.4, 4  # width of a picture, and images in a row where they are shown closely
+MAIN_PRIOR = ("Gaussian mixture",)  # of the pictures of further sizes; the first size has a picture for each prior
 SHARE_BEYOND = 2.0  # standard deviations to each side that a principal direction is followed
 NUM_DIRECTIONS, NUM_PATHS = 4, 4
 IMAGES_PER_BLOCK = 250  # decoded at once
@@ -89,7 +90,8 @@ def make(out: Path, settings: Mapping[str, Any], sizes: Sequence[int], command: 
                 write_json(path, results)
             fitted = with_steps_for(config, seconds, rates[name], len(find_split(config).training))
             models[name], results["runs"][name] = _run(fitted)
-        for name, rows in pictures(*models.values(), _photographs(long)).items():
+        priors = PRIORS if size == sizes[0] else MAIN_PRIOR
+        for name, rows in pictures(*models.values(), _photographs(long), priors).items():
             picture = out / f"{name}_{size}.jpg"
             picture.write_bytes(draw(rows))
             results["pictures"][picture.name] = list(rows)
@@ -117,13 +119,14 @@ def _photographs(config: TrainConfig) -> Photographs:
     return Photographs(*(decode_as_in(config, files).array() for files in (split.training, split.held_out)))
 
 
-def pictures(short: TrainedModel, long: TrainedModel, photographs: Photographs) -> dict[str, Rows]:
+def pictures(short: TrainedModel, long: TrainedModel, photographs: Photographs, priors: Sequence[str]) -> dict[str, Rows]:
     """Return the rows of every picture.
 
     Args:
         short: the model after the short run.
         long: the model after the long run.
         photographs: what both were trained on, and what was held out.
+        priors: each has a picture of its samples.
     """
     training = photographs.training
     columns = COLUMNS.get(training.shape[1], max(COLUMNS.values()))
@@ -133,8 +136,8 @@ def pictures(short: TrainedModel, long: TrainedModel, photographs: Photographs) 
         "reconstructions": reconstructions(short, long, training, _evenly(len(training), columns)),
         "closer": reconstructions(short, long, training, _evenly(len(training), CLOSE_COLUMNS)),
         "held_out": searched(short, long, photographs, columns),
-        "samples_short": {"new faces, Gaussian mixture": short.decode(sample(short, "Gaussian mixture", columns))},
-        **{f"samples_{prior.replace(' ', '_').lower()}": samples(long, prior, training, columns) for prior in PRIORS},
+        "samples_short": {f"new faces, {MAIN_PRIOR[0]}": short.decode(sample(short, MAIN_PRIOR[0], columns))},
+        **{f"samples_{prior.replace(' ', '_').lower()}": samples(long, prior, training, columns) for prior in priors},
         "interpolation": paths(long, columns),
         "directions": directions(long, columns),
         "worst": reconstructions(short, long, training, worst),
@@ -176,14 +179,14 @@ def paths(model: TrainedModel, columns: int) -> Rows:
 
 
 def directions(model: TrainedModel, columns: int) -> Rows:
-    """Return what the leading principal directions of the codes change, each beginning at the mean code."""
-    count = min(NUM_DIRECTIONS, model.config.num_dims)
-    found = principal_directions(model.codes, count)
+    """Return what the leading principal directions of the codes change in the reconstruction of one training photograph."""
+    found = principal_directions(model.codes, min(NUM_DIRECTIONS, model.config.num_dims))
     amounts = np.linspace(-SHARE_BEYOND, SHARE_BEYOND, columns)
+    start = model.codes[_evenly(len(model.codes), columns)[1]]
     rows = {}
-    for number in range(count):
-        codes = walk(found.mean[None], found.directions[number] * found.scales[number], amounts)[0]
-        rows[f"principal direction {number + 1}"] = model.decode(model.project(codes))
+    for number, (direction, scale) in enumerate(zip(found.directions, found.scales, strict=True), start=1):
+        codes = walk(start[None], direction * scale, amounts)[0]
+        rows[f"principal direction {number}"] = model.decode(model.project(codes))
     return rows
 
 
