@@ -611,14 +611,14 @@ def table(results: dict[str, Any]) -> str:
 MACHINES_TEXT = """\
 ## Several machines
 
-On several machines ({{doc}}`faq`) the same holds, as long as the number of workers and servers does not change. A killed
-worker or parameter server is waited for, and training goes on from the newest checkpoint by itself. If the chief was
-killed, the same command is given again.
+On several machines ({{doc}}`faq`) the same holds, as long as the number of {{term}}`workers <worker>` and
+{{term}}`parameter servers <parameter server>` does not change. If one of them is killed, the training waits until it has been
+started again, and continues from the newest checkpoint by itself. If the {{term}}`chief` is killed, give its command again.
 
 This was tried with two parameter servers, two workers and a chief, which were processes of one machine
 (`python -m benchmarks.faults --cluster`). During a run of {steps:,} steps, {kills} processes were killed with `kill -9` at
-random moments, {twice} of them while training was still waiting for another one. Each was started again at once, as systemd
-or Kubernetes would do. {verdict}
+random moments, {twice} of them while the training was still waiting for another one. Each was started again at once, as
+systemd or Kubernetes would do. {verdict}
 At most {repeated} steps had to be repeated.
 {limit}
 
@@ -641,15 +641,15 @@ the same number of towers, and with `max_seconds=0`, because with a time limit t
 
 - **Killed processes.** Training was killed {kills} times with `kill -9`, in {runs} runs with one and two
   {{term}}`towers <tower>`: while the image cache was built, before the first {{term}}`checkpoint`, between checkpoints,
-  and while one was written. After {survived} of the {kills} kills the resumed run ended with the same bytes as an
-  uninterrupted run. The steps since the newest checkpoint are repeated, which costs time but changes no result.
+  and while one was written. In {survived} of {kills} cases the resumed run ended with the same bytes as an uninterrupted
+  run. The steps since the newest checkpoint are repeated, which costs time but changes no result.
 - **Signals.** Ctrl-C, SIGTERM and the notebook's interrupt button ended the run after the current step, with a
   checkpoint, in {stopped} of {signals} cases.
-- **Full disks.** The run stopped in all {disks} cases with a message that names the cause, and the previous checkpoint
-  could be used {usable} times.
-- **Damaged files.** {inputs} damaged or unusual files of {kinds_of_files} kinds led to {unexpected} unexpected
-  outcomes. Each image was read as what it is, refused with a message that names it, or left out because it is no
-  image; and instead of a damaged checkpoint the previous one was used. The appendix lists the kinds.
+- **Full disks.** In {disks} of {disks_tried} cases the run stopped with a message that names the cause, and in {usable} of them
+  the previous checkpoint could be used.
+- **Damaged files.** {inputs} damaged or unusual files of {kinds_of_files} kinds were tried, and the outcome was unexpected
+  for {unexpected} of them. An image was read, refused with a message that names it, or left out because the file is no
+  image. Instead of a damaged checkpoint, the previous one was used. The appendix lists the kinds.
 - **Two processes at once.** A second process in the same {{term}}`run folder` was refused in {refused} of {started} cases.
 
 **Three things are not promised.**
@@ -665,11 +665,11 @@ the same number of towers, and with `max_seconds=0`, because with a time limit t
 **The position in the data.** The batch of a step is a function of the seed and the step. The position in the data
 therefore follows from the step, and no file has to store it.
 
-**Checkpoints.** A checkpoint holds the decoder, the codes, the moments and step counts of both optimisers, the
-averages, the batch-norm statistics, the step, the seconds, and the losses that are not yet in `history.csv`. A third
-file holds the checksums of its two files. If a checkpoint does not match its checksums, a warning names it and the
-previous checkpoint is used. TensorFlow's own list of checkpoints may be damaged as well, so it is not read: it is
-rewritten from the checkpoints that are complete.
+**Checkpoints.** A checkpoint holds the decoder, the codes, the {{term}}`moments` and step counts of both optimisers, the
+{{term}}`average of the weights`, the averages of {{term}}`batch normalisation`, the step, the seconds, and the losses that
+are not yet in `history.csv`. It has two files, and a third one holds their checksums. If a checkpoint does not match its
+checksums, a warning names it and the previous checkpoint is used. TensorFlow's own list of checkpoints may be damaged as
+well, so it is not read: it is rewritten from the checkpoints that are complete.
 
 **Settings that must not change.** `hardware.json` in the run folder records the precision. A run that began in
 bfloat16 is not continued in float32 on another machine unless `change_precision` allows it. `images.csv` records the
@@ -678,7 +678,7 @@ message that names them. Changes of other settings are refused too, except those
 its folders, and how often it reports.
 
 **One process in a folder.** The run folder is locked by `flock`. The system releases the lock when the process ends,
-whatever the reason. Windows and some network folders have no such lock. A warning with the reason is shown there.
+whatever the reason. Windows and some network folders have no such lock; there a warning with the reason is shown.
 
 **Requests to stop.** Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) end the run after the current step, with a
 checkpoint. In a notebook, the end of the program that started the kernel does the same, even if that program was
@@ -688,9 +688,9 @@ ended by `kill -9`, because the kernel checks five times a second whether it sti
 checksums. The next process removes the files that a killed process left behind.
 
 **Images that cannot be read.** One message names all of them and says what each file is, and training is refused.
-With `on_bad_image=skip` they are left out instead, and listed in `skipped.json`. Damaged metadata are ignored,
-because only the orientation among the metadata affects the pixels. The run says how many images it found in which
-folder, and what it passed over and why.
+With `on_bad_image=skip` they are left out instead, and listed in `skipped.json`. Damaged metadata are ignored; of all
+metadata only the orientation affects the pixels. The run says how many images it found in which folder, and what it
+passed over and why.
 
 **Losses that are not finite.** If a loss or a gradient is not finite, the step stops before any weight is updated.
 The step is then evaluated again without its updates, tensor by tensor, and the error names the first tensor that is
@@ -701,7 +701,8 @@ not finite.
 {several_machines}
 ## How it was tested
 
-This table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All
+Every kind of fault was caused on purpose. After a kill, a stop or a full disk the run was resumed, and its results were
+compared with those of a run without faults. The table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All
 random choices are seeded, and all numbers are in `benchmarks/faults.json`.
 
 {table}
@@ -733,7 +734,7 @@ def several_machines(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     lost, number = found["bytes_lost"], f"{found['bytes_compared']:,}"
-    equal = f"At the end all {number} bytes of the results that are compared below were those of an undisturbed run."
+    equal = f"At the end all {number} bytes of the results were equal to those of an undisturbed run."
     late = found["recoveries"] - found["within_limit"]
     in_time = f"The next step was always taken within {lost_machines.LIMIT:.0f} seconds of the last kill"
     again = len(found["chief_started_again"])
@@ -763,7 +764,8 @@ def page(results: dict[str, Any]) -> str:
         survived=killed["survived"],
         signals=signalled["signals"],
         stopped=signalled["stopped_and_saved"],
-        disks=disk["tried"],
+        disks=disk["explained"],
+        disks_tried=disk["tried"],
         usable=disk["previous_usable"],
         inputs=f"{files['inputs']:,}",
         kinds_of_files=files["kinds"],
