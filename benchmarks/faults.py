@@ -702,8 +702,8 @@ not finite.
 ## How it was tested
 
 Every kind of fault was caused on purpose. After a kill, a stop or a full disk the run was resumed, and its results were
-compared with those of a run without faults. The table is the output of `python -m benchmarks.faults`, which took {minutes} minutes on two shared CPU cores. All
-random choices are seeded, and all numbers are in `benchmarks/faults.json`.
+compared with those of a run without faults. The table is the output of `python -m benchmarks.faults`, which took {minutes}
+minutes on two shared CPU cores. All random choices are seeded, and all numbers are in `benchmarks/faults.json`.
 
 {table}
 
