@@ -212,7 +212,7 @@ def take_steps(num_codes: int, folder: str, image_size: int, steps: int, turns: 
     from glo_lib.runs.folder import Progress
     from glo_lib.runs.run import Run
     from glo_lib.training import Setting, TrainGraph, build_loss, build_model, build_train_ops
-    from glo_lib.training.loop import _initialise
+    from glo_lib.training.loop import initialiser
     from glo_lib.training.machines import connect, with_all_towers
 
     cluster = chief_cluster()
@@ -228,7 +228,7 @@ def take_steps(num_codes: int, folder: str, image_size: int, steps: int, turns: 
         model = build_model(setting)
         loss = build_loss(setting, model)
         graph = TrainGraph(model, loss, build_train_ops(setting, model, loss))
-        initialise, start = _initialise(setting, graph), v1.global_variables_initializer()
+        initialise, start = initialiser(setting, graph), v1.global_variables_initializer()
         with v1.Session(devices.master, config=devices.session_config) as session:
             session.run(start)
             initialise(None, session)

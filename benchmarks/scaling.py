@@ -99,7 +99,7 @@ def open_training(case: Case, folder: Path, devices: Any = None, container: str 
     from glo_lib.runs.folder import Progress
     from glo_lib.runs.run import Run
     from glo_lib.training import Setting, TrainGraph, build_loss, build_model, build_train_ops
-    from glo_lib.training.loop import _initialise
+    from glo_lib.training.loop import initialiser
 
     v1, config = tf.compat.v1, config_of(case)
     devices = devices or choose_devices(case.towers, "float32")
@@ -111,7 +111,7 @@ def open_training(case: Case, folder: Path, devices: Any = None, container: str 
         model = build_model(setting)
         loss = build_loss(setting, model)
         graph = TrainGraph(model, loss, build_train_ops(setting, model, loss))
-        initialise, start = _initialise(setting, graph), v1.global_variables_initializer()
+        initialise, start = initialiser(setting, graph), v1.global_variables_initializer()
         session = stack.enter_context(v1.Session(devices.master, config=devices.session_config))
         session.run(start)
         initialise(None, session)

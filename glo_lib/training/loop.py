@@ -172,7 +172,7 @@ def open_training_session(
     setting: Setting, graph: TrainGraph, saver: checkpoints.VerifiedSaver, report: "Report"
 ) -> v1.train.MonitoredSession:
     """Open the training session. It restores the newest checkpoint, or initialises the codes if there is none."""
-    scaffold = v1.train.Scaffold(saver=saver, init_fn=_initialise(setting, graph))
+    scaffold = v1.train.Scaffold(saver=saver, init_fn=initialiser(setting, graph))
     hooks = session_hooks(setting, graph, scaffold, report)
     folder, config = str(setting.run.folder), setting.devices.session_config
     if setting.devices.master:
@@ -216,7 +216,17 @@ def checkpoint_interval(config: TrainConfig) -> float:
     return min(config.checkpoint_seconds, config.max_seconds / 10) if config.max_seconds else config.checkpoint_seconds
 
 
-def _initialise(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None] | None:
+def initialiser(setting: Setting, graph: TrainGraph) -> Callable[[v1.train.Scaffold, v1.Session], None] | None:
+    """Return what gives the variables of a new session their first values, beyond their own initialisers.
+
+    Args:
+        setting: of the run.
+        graph: of the training, not yet finalised.
+
+    Returns:
+        The ``init_fn`` of a ``tf.compat.v1.train.Scaffold``: it writes the table of codes, and on several machines the weights. None for a
+        model without codes on a single machine, which needs nothing more.
+    """
     steps = [_initialise_codes(setting, graph)] if graph.model.tables else []
     steps += [_initialise_weights(setting)] if setting.devices.servers else []
 
