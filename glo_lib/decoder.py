@@ -38,9 +38,9 @@ def decoder(
         num_filters: channels after each transposed convolution except the last; L widths give images of 4 * 2^L pixels a side.
         kernel_size: side of the kernels of stride 2, in pixels; the post uses 3.
         channels: number of channels of the images.
-        batch_norm_decay: decay of the moving averages of batch normalization.
-        is_training: True for training mode: normalize with the statistics of the batch, and collect updates of the moving averages in
-            ``tf.GraphKeys.UPDATE_OPS``. False for inference mode: normalize with the moving averages.
+        batch_norm_decay: decay of the moving averages of batch normalisation.
+        is_training: True for training mode: normalise with the statistics of the batch, and collect updates of the moving averages in
+            ``tf.GraphKeys.UPDATE_OPS``. False for inference mode: normalise with the moving averages.
         reuse: use the variables that an earlier call created in the same scope; ``tf.compat.v1.AUTO_REUSE`` creates them if needed.
         outputs_collections: name of a graph collection that receives the output of each layer.
         scope: name of the variable scope.
@@ -74,7 +74,7 @@ def decoder(
 
 
 def decoder_arg_scope(is_training: bool = True, batch_norm_decay: float = 0.99, outputs_collections: str | None = None) -> dict:
-    """Return the defaults of the decoder's layers: Xavier weights, batch normalization with scale, ReLU.
+    """Return the defaults of the decoder's layers: Xavier weights, batch normalisation with scale, ReLU.
 
     Args:
         is_training: see `decoder`.

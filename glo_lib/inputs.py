@@ -304,23 +304,23 @@ def get_inputs_dataset(
 
 
 def get_inputs_of_towers(decoded: DecodedImages, batch_size: int, num_towers: int, seed: int = 0, start_step: int = 0) -> list[Inputs]:
-    """One stream for all towers: each tower's part of every batch, as bytes on the host.
+    """Return each tower's part of every batch, as bytes on the host, from one stream for all towers.
 
-    The parts are what `get_inputs_dataset` gives to so many shards, but the images are held in memory once. Call `to_tower` where a part is
-    needed: bytes travel there, and floats are made of them, so that only a quarter of the traffic is left.
+    The parts are those that `get_inputs_dataset` returns for as many shards, but the images are in memory only once. Call `to_tower` on the
+    device that needs a part: bytes are sent there and converted to floats, which is a quarter of the traffic that floats would cause.
 
     Args:
         decoded: images, from `decode_images`.
         batch_size: images of each tower.
         num_towers: number of towers.
-        seed: of the order.
-        start_step: the step whose batch comes first.
+        seed: seed of the order of the images.
+        start_step: the step of the first batch.
 
     Returns:
         For each tower, ``image``: (batch_size, image_size, image_size, 3) uint8; ``index``: (batch_size,) int64.
 
     Raises:
-        ValueError: a batch larger than the data.
+        ValueError: the batches of all towers are larger than the data.
     """
     with tf.device(None), tf.device("/cpu:0"):
         dataset = inputs_dataset(decoded, batch_size * num_towers, seed, start_step, num_parts=num_towers)
@@ -329,18 +329,18 @@ def get_inputs_of_towers(decoded: DecodedImages, batch_size: int, num_towers: in
 
 
 def get_inputs_on_devices(decoded: DecodedImages, batch_size: int, devices: Sequence[str], step: tf.Tensor, seed: int = 0) -> list[Inputs]:
-    """The same parts as `get_inputs_of_towers`, read by TensorFlow's own operations where they are needed, without a stream.
+    """Return the same parts as `get_inputs_of_towers`, read by TensorFlow's own operations on the machines of the towers.
 
-    It is for towers on several machines, where Python's functions cannot run. Each machine maps its own copy of the file of images into
-    memory, at the path that `decoded` gives, and only the indices of a batch travel. The batch is computed from the step, so a session that
-    goes back to an earlier step takes the same batches again.
+    It is for towers on several machines, where Python functions cannot run. Each machine maps its own copy of the file of images into
+    memory, at the path that `decoded` gives, and only the indices of a batch are sent. The batch is computed from the step, so a session
+    that returns to an earlier step takes the same batches again.
 
     Args:
         decoded: images, from `decode_images`; the file is at the same path on every machine.
         batch_size: images of each tower.
         devices: for each tower, the CPU of its machine, such as ``/job:worker/task:0/cpu:0``.
         step: scalar, the number of steps taken.
-        seed: of the order.
+        seed: seed of the order of the images.
 
     Returns:
         For each tower, ``image``: (batch_size, image_size, image_size, 3) uint8; ``index``: (batch_size,) int64.
@@ -359,12 +359,12 @@ def get_inputs_on_devices(decoded: DecodedImages, batch_size: int, devices: Sequ
 
 
 def images_in_file(decoded: DecodedImages) -> tf.Tensor:
-    """All images (N, image_size, image_size, 3) uint8 as one tensor that is the file itself: pages are read when they are needed."""
+    """Return all images (N, image_size, image_size, 3) uint8 as one tensor that is mapped to their file; pages are read when needed."""
     return tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=decoded.shape, memory_region_name=str(decoded.path))
 
 
 def to_tower(inputs: Inputs) -> Inputs:
-    """Images as floats in [-1, 1] on the current device, from the bytes of `get_inputs_of_towers`."""
+    """Convert the bytes of `get_inputs_of_towers` to floats in [-1, 1], on the current device."""
     return {"image": tf.cast(inputs["image"], tf.float32) / HALF_RANGE - 1, "index": inputs["index"]}
 
 

@@ -38,7 +38,7 @@ def project(z: tf.Tensor) -> tf.Tensor:
 
 
 def project_ball(z: tf.Tensor) -> tf.Tensor:
-    """Project latent codes onto the unit ball, z / max(||z||, 1), as the paper does.
+    """Project latent codes onto the unit ball, z / max(||z||, 1), as the paper does according to its readers.
 
     A code inside the ball does not change. A code outside is moved to the nearest point of the ball, which lies on the sphere.
 

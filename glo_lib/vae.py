@@ -47,7 +47,7 @@ def encoder(
         (batch, 128, 128, 3) -> (batch, 64, 64, 32) -> (batch, 32, 32, 64) -> (batch, 16, 16, 64)
                              -> (batch, 8, 8, 128) -> (batch, 4, 4, 256) -> twice (batch, 100)
 
-    Each convolution has stride 2 and is followed by batch normalization and ReLU. The last layer would be a 4x4 convolution with VALID
+    Each convolution has stride 2 and is followed by batch normalisation and ReLU. The last layer would be a 4x4 convolution with VALID
     padding; on a 4x4 feature map this is a fully connected layer, so it is written as one.
 
     Args:

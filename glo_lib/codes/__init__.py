@@ -5,7 +5,7 @@ parameters, more than the decoder. Its modules keep this affordable:
 
 - `glo_lib.codes.pca`: initial codes from the principal components of the images;
 - `glo_lib.codes.adam`: an Adam that updates only the rows in the batch;
-- `glo_lib.codes.sgd`: the same without moments, as in the paper;
+- `glo_lib.codes.sgd`: plain gradient descent for these rows, without moments;
 - `glo_lib.codes.table`: random initial codes, and tables of zeros that need no second copy in memory.
 """
 

@@ -79,9 +79,9 @@ def first_row(part: tf.Variable) -> int:
 
 
 def describe_slice(table: tf.Variable, part: tf.Variable) -> None:
-    """Say of a table that belongs to a part of the codes which rows it has, so that checkpoints hold the whole of it under one name.
+    """Record which rows a table has that belongs to a part of the codes, so that checkpoints store all its parts under one name.
 
-    TensorFlow does so itself, but takes the number of columns of the codes for that of the table.
+    TensorFlow does this itself, but assumes that the table has as many columns as the codes.
     """
     info = part._get_save_slice_info()
     if info is not None:

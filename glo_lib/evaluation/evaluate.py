@@ -36,7 +36,7 @@ def evaluate(run: OpenRun) -> dict[str, Any]:
         run: the open run, at the checkpoint to evaluate.
 
     Returns:
-        The metrics. ``psnr_db`` is the mean PSNR of the first 2,000 training images with batch normalization in *inference mode* (moving
+        The metrics. ``psnr_db`` is the mean PSNR of the first 2,000 training images with batch normalisation in *inference mode* (moving
         averages), as for any user of the decoder. The loss of the progress bar, in contrast, is measured in training mode (statistics of
         the batch).
     """

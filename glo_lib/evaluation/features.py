@@ -35,7 +35,7 @@ def pca_features(images: ImageRows, num_dims: int) -> Features:
 class AttributeClassifier:
     """A small network that predicts attributes from images. Its last hidden layer provides features.
 
-    It consists of convolutions with stride 2, batch normalization and ReLU down to 4x4 pixels, a fully connected layer of k units with
+    It consists of convolutions with stride 2, batch normalisation and ReLU down to 4x4 pixels, a fully connected layer of k units with
     ReLU, and a logit for each attribute.
 
     Args:

@@ -30,7 +30,7 @@ def layer_costs(graph: tf.Graph | None = None) -> list[LayerCost]:
     """Return the cost of all layers of a graph that have a kernel named ``weights``, in the order in which they were built.
 
     In a transposed convolution every input pixel is multiplied by the whole kernel, so it takes 2 * (input pixels) * (kernel entries)
-    operations per image, whichever route computes it. Products that SAME crops at the border are counted. Bias, batch normalization
+    operations per image, whichever route computes it. Products that SAME crops at the border are counted. Bias, batch normalisation
     and activation are not counted, because they take only a few operations per value; neither are gradients.
 
     Args:

@@ -38,7 +38,7 @@ def conv2d_transpose(
 ) -> tf.Tensor:
     """Compute ``slim.conv2d_transpose``, two kinds of layers by faster routes.
 
-    A normalized layer whose input is a single pixel is computed as a matrix product, and a layer of stride 2 with a bias and up to four
+    A normalised layer whose input is a single pixel is computed as a matrix product, and a layer of stride 2 with a bias and up to four
     output channels by `doubling_to_few_channels`. Every other layer is passed to slim.
 
     Args:

@@ -38,7 +38,7 @@ class TrainedEncoder:
             self.weights = fill(self._session, v1.global_variables(SCOPE))
 
     def encode(self, images: ImageRows) -> Posterior:
-        """Encode each image into a Gaussian over codes, with batch normalization in inference mode.
+        """Encode each image into a Gaussian over codes, with batch normalisation in inference mode.
 
         Args:
             images: (n, size, size, 3), uint8 or float in [-1, 1]. They are read in batches, so they may stay in a file.

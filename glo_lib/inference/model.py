@@ -55,7 +55,7 @@ class TrainedModel:
         return dict(zip(names, self._session.run(self._variables), strict=True))
 
     def decode(self, codes: np.ndarray, project: bool = True) -> np.ndarray:
-        """Decode latent codes, with batch normalization in inference mode.
+        """Decode latent codes, with batch normalisation in inference mode.
 
         Args:
             codes: (n, d).

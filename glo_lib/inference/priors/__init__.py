@@ -3,7 +3,7 @@
 GLO learns codes, but no distribution of codes. This package provides several with one interface: ``fit(codes, projection)`` returns a
 prior, and ``prior.sample(num_samples, seed)`` returns codes that are projected as in training.
 
-- `glo_lib.inference.priors.gaussian`: a unit Gaussian, a diagonal one, one with full covariance (the paper's), and a mixture;
+- `glo_lib.inference.priors.gaussian`: a unit Gaussian, a diagonal one, one with full covariance, and a mixture;
 - `glo_lib.inference.priors.kernel`: a random code, with noise in the place of a quarter of its variance (kernel density);
 - `glo_lib.inference.priors.neighbours`: a random code, moved part of the way to one of its neighbours;
 - `glo_lib.inference.priors.imle`: a network that maps noise to codes (GLANN);

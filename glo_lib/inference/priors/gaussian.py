@@ -1,7 +1,7 @@
 """Gaussian priors, and a mixture of Gaussians.
 
-The paper fits a Gaussian with full covariance to the codes. The post draws from a unit Gaussian, or from a diagonal Gaussian that is fitted
-to the codes *before* projection.
+As far as its readers report, the paper fits a Gaussian with full covariance to the codes. The post draws from a unit Gaussian, or from a
+diagonal Gaussian that is fitted to the codes *before* projection.
 """
 
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ def fit_diagonal_gaussian(codes: np.ndarray, projection: str = "sphere") -> Gaus
 
 
 def fit_full_gaussian(codes: np.ndarray, projection: str = "sphere") -> GaussianPrior:
-    """Fit a Gaussian with a full covariance matrix to codes, the prior of the paper (Bojanowski et al., 2018, section 3).
+    """Fit a Gaussian with a full covariance matrix to codes, as readers report of the paper (Bojanowski et al., 2018, section 4.3).
 
     Args:
         codes: (n, d), projected.
