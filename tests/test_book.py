@@ -1,5 +1,6 @@
 """The notebooks and pages as they are committed are executed, short, captioned and complete; nothing is run here."""
 
+import ast
 import base64
 import io
 import json
@@ -300,3 +301,35 @@ def test_the_book_loads_nothing_from_other_servers():
     assert sphinx["html_extra_path"] == ["extra"] and script.is_file()
     assert "Apache License" in (script.parent / "LICENSE").read_text()
     assert len(list((script.parent / "output/chtml/fonts/woff-v2").glob("*.woff"))) > 20
+
+
+def measured_means(name):
+    """Return every mean of a benchmark with its deviation; distances of the judges times 1000, as the tables show them."""
+    results = json.loads((ROOT / "benchmarks" / name).read_text("utf8"))
+    for means, deviations in zip(results["mean"], results["deviation"], strict=True):
+        for measure, mean in means.items():
+            factor = 1000 if measure.startswith("kernel") else 1
+            if isinstance(mean, float):
+                yield factor * mean, factor * deviations[measure]
+
+
+@pytest.mark.parametrize("page", ["claims.md", "vae.ipynb"])
+def test_every_mean_with_a_deviation_was_measured_by_the_benchmark(page):
+    measured = [*measured_means("claims.json"), *measured_means("converged.json")]
+    text = markdown(read("vae")) if page == "vae.ipynb" else (BOOK / page).read_text("utf8")
+    pairs = re.findall(r"(\d+(?:\.\d+)?)\s±\s(\d+(?:\.\d+)?)", text)
+    assert len(pairs) > 20
+    for pair in pairs:
+        places = [len(number.partition(".")[2]) for number in pair]
+        rounded = {(f"{mean:.{places[0]}f}", f"{deviation:.{places[1]}f}") for mean, deviation in measured}
+        assert pair in rounded, pair
+
+
+def test_the_curves_over_the_epochs_are_those_of_the_benchmark():
+    (cell,) = [cell for cell in read("vae")["cells"] if "by_epochs = {" in source(cell)]
+    curves = ast.literal_eval(source(cell).split("by_epochs = ")[1].split("\nshow_")[0])
+    runs = json.loads((ROOT / "benchmarks/converged.json").read_text())["runs"]
+    for name, curve in curves.items():
+        of_seeds = [next(row["psnr_held_out_by_epochs"] for row in run if row["model"] == name) for run in runs]
+        for epochs, decibels in curve.items():
+            assert round(statistics.mean(values[str(epochs)] for values in of_seeds), 2) == decibels, (name, epochs)
