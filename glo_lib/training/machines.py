@@ -212,7 +212,7 @@ class LostMachines:
         self._most = LOST_WITHOUT_A_STEP + num_tasks
 
     def newest_checkpoint(self, error: tf.errors.OpError) -> str | None:
-        """Say what was lost, and return the newest checkpoint; raise the error again if no checkpoint was written since the last times."""
+        """Report what was lost, and return the newest checkpoint; raise the error again if none was written since the last losses."""
         checkpoint = checkpoints.repair_checkpoints(self._folder)
         step = progress_of(checkpoint).step
         self._number = self._number + 1 if step == self._step else 1

@@ -96,7 +96,7 @@ def check_networks(config: TrainConfig) -> None:
 def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
     """Build the graph of the present phase and take its steps, see `glo_lib.training.loop.run_loop`.
 
-    Each phase has a graph of its own, because its loss is another one. It continues from the checkpoint in which the phase before ended.
+    Each phase has a graph of its own, because it has a loss of its own. It continues from the last checkpoint of the phase before.
     """
     with training_graph(setting):
         model = build_model(setting)
@@ -119,7 +119,7 @@ def training_graph(setting: Setting) -> Iterator[tf.Graph]:
 
 
 def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
-    """Like `train_phase`, on several machines: when one is lost, the loop ends at the newest checkpoint, from which training goes on.
+    """Do what `train_phase` does on several machines. When one is lost, end the loop at the newest checkpoint, from which training continues.
 
     Raises:
         ClusterError: a machine does not answer, or was lost several times without a new checkpoint.
