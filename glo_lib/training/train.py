@@ -119,7 +119,7 @@ def training_graph(setting: Setting) -> Iterator[tf.Graph]:
 
 
 def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
-    """Do what `train_phase` does on several machines. When one is lost, end the loop at the newest checkpoint, from which training continues.
+    """Do what `train_phase` does on several machines. When one is lost, end the loop; training continues from the newest checkpoint.
 
     Raises:
         ClusterError: a machine does not answer, or was lost several times without a new checkpoint.
