@@ -26,6 +26,12 @@ def test_references_are_items_of_their_list_and_the_sidebar_has_names():
     assert "Pages below “API”" in str(context["generate_toctree_html"]("sidebar", depth=1))
 
 
+def test_code_holds_no_blocks():
+    given = '<div class="highlight"><pre>\n<div class="viewcode-block" id="f">\n<span>def</span></div></pre></div>'
+    expected = '<div class="highlight"><pre>\n<span class="viewcode-block" id="f">\n<span>def</span></span></pre></div>'
+    assert accessibility.without_blocks(given) == expected
+
+
 def test_a_page_without_body_and_sidebar_stays_as_it_is():
     context = {}
     accessibility.improve_page(None, "search", "search.html", context, None)

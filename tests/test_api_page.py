@@ -1,4 +1,4 @@
-"""The API pages: modules have their members, packages their docstring, and fields of named tuples have no entries of their own."""
+"""The API pages: modules have a section and their members, packages their docstring; fields of named tuples have no entries."""
 
 from typing import NamedTuple
 
@@ -43,12 +43,30 @@ def test_an_object_without_a_docstring_is_not_decided_here():
         (":param num_images: N.", ":param num_images: \\N."),
         (":param k: k. The number of neighbours.", ":param k: \\k. The number of neighbours."),
         (":returns: 3) of them", ":returns: \\3) of them"),
+        (":param num_images:\n                   N.", ":param num_images:\n                   \\N."),
         (":param num_images: number of images. N.", ":param num_images: number of images. N."),
         ("N. A list.", "N. A list."),
         (":type num_images: int", ":type num_images: int"),
     ],
 )
 def test_a_description_that_is_a_letter_is_no_list(line, expected):
-    lines = [line]
+    lines = ["Do.", "", *line.split("\n"), ""]
     api_page.keep_letters(None, "function", "f", None, None, lines)
-    assert lines == [expected]
+    assert lines == ["Do.", "", *expected.split("\n"), ""]
+
+
+def test_a_module_has_a_section_with_its_name():
+    section = api_page.section_of("glo_lib.projection")
+    assert section["ids"] == ["of-glo-lib-projection"] and section.astext() == "glo_lib.projection"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([":returns: (n, 3) uint8.", ":rtype: For each tower, ``image``"], [":returns: For each tower, ``image``: (n, 3) uint8."]),
+        ([":returns: The loss.", "", ":raises ValueError: if not."], [":returns: The loss.", "", ":raises ValueError: if not."]),
+    ],
+)
+def test_the_words_before_a_colon_are_no_type(lines, expected):
+    api_page.keep_descriptions(None, "function", "f", None, None, lines)
+    assert lines == expected

@@ -4,6 +4,7 @@ The rest is in ``book/_static/book.css`` (contrast, distances) and ``book/_stati
 ``tests/test_browser.py`` checks the pages with axe-core.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 
 DEPRECATED_ROLE, ROLE = 'role="doc-biblioentry"', 'role="listitem"'  # docutils puts these entries into an element with the role "list"
+PREFORMATTED = re.compile(r"<pre>.*?</pre>", re.DOTALL)
 SEARCH_FIELD = 'id="search-input"'
 
 
@@ -24,10 +26,15 @@ def with_names(navigation: Any) -> Any:
     return soup
 
 
+def without_blocks(body: str) -> str:
+    """Return a page of source code in which the places that the API links to are no blocks, which HTML does not allow in code."""
+    return PREFORMATTED.sub(lambda code: code[0].replace("<div", "<span").replace("</div>", "</span>"), body)
+
+
 def improve_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Correct the roles of references, and name the buttons of the sidebar."""
+    """Correct the roles of references and the code, and name the buttons of the sidebar."""
     if "body" in context:
-        context["body"] = context["body"].replace(DEPRECATED_ROLE, ROLE)
+        context["body"] = without_blocks(context["body"].replace(DEPRECATED_ROLE, ROLE))
     make: Callable[..., Any] | None = context.get("generate_toctree_html")
     if make:
         context["generate_toctree_html"] = lambda *args, **options: with_names(make(*args, **options))
