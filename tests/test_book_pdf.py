@@ -1,6 +1,7 @@
 """The pages of the book become one document, whose links, identifiers and headings are those of a book."""
 
 import io
+from pathlib import Path
 
 import book_pdf
 import pytest
@@ -108,6 +109,92 @@ def test_the_numbers_of_pages_are_those_of_the_named_destinations(tmp_path):
 def test_long_code_may_be_continued_on_the_next_page():
     lines = [f"<article><pre>{'x' + chr(10)}</pre></article>", f"<article><pre>{('x' + chr(10)) * 40}</pre></article>"]
     assert [printed(text=text).pre.get("class") for text in lines] == [None, ["long"]]
+
+
+CODE = "<article><pre><span></span><span class='k'>if</span> x:\n    y = 1  <span>#</span> z\n\n</pre></article>"
+
+
+def test_each_line_of_code_is_an_element_and_keeps_its_spaces():
+    lines = printed(text=CODE).pre.select(".line")
+    assert [line.get_text() for line in lines] == ["if x:", "    y = 1  # z", ""]
+    assert lines[0].select_one(".k").get_text() == "if"
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ("print(1)", 4),
+        ("        print(1)", 12),
+        ("loss = 'mse'  # the mean squared error", 14),
+        ("num_samples  0       number of images", 21),
+        ("x" * 70 + "  # far to the right", 4),
+        (" " * 80 + "deep", 60),
+    ],
+)
+def test_a_broken_line_goes_on_further_in_or_below_its_last_column(line, column):
+    assert printed(text=f"<article><pre>{line}</pre></article>").pre.span["style"] == f"--further:{column}"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'browser')")
+    if not Path(book_pdf.CHROMIUM).exists():
+        pytest.skip(f"there is no Chromium at {book_pdf.CHROMIUM}")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=book_pdf.CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def fitted(chromium, body):
+    """The classes of the tables of a page as the PDF is printed, and what does not fit."""
+    page = chromium.new_page()
+    page.set_viewport_size({"width": book_pdf.PAGE_WIDTH, "height": 1000})
+    page.emulate_media(media="print")
+    style = f"{book_pdf.STYLES.read_text('utf8')} main {{ font-family: monospace; }}"
+    page.set_content(f"<style>{style}</style><main><article id='claims'>{body}</article></main>")
+    wide = page.evaluate(book_pdf.FIT, book_pdf.PAGE_WIDTH)
+    return page.locator("table").evaluate_all("tables => tables.map(table => table.className)"), wide
+
+
+def table(num_columns, entry):
+    return f"<table><tr>{f'<td class=whole>{entry}</td>' * num_columns}</tr></table>"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("body", "classes"),
+    [
+        (table(4, "0.837 ± 0.00"), [""]),
+        (table(8, "0.837 ± 0.00"), ["smaller"]),
+        (table(12, "0.837 ± 0.00"), ["smaller narrower"]),
+        (table(12, "EfficientNet-Lite0-and-more"), ["smaller narrower narrowest"]),
+    ],
+)
+def test_a_wide_table_is_set_smaller_and_broken_until_it_fits(chromium, body, classes):
+    assert fitted(chromium, body) == (classes, [])
+
+
+@pytest.mark.browser
+def test_what_does_not_fit_a_page_is_named(chromium):
+    (wide,) = fitted(chromium, '<div style="width: 900px">figure</div>')[1]
+    assert wide.startswith('claims: <div style="width: 900px">')
+
+
+@pytest.mark.browser
+def test_long_code_is_continued_on_the_next_page_and_a_short_block_is_not_cut(tmp_path, chromium):
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed (extra 'browser')")
+    code = [
+        [f"{kind} {number}" for number in range(length)] for kind, length in (("first", 50), ("second", 50), ("third", 38), ("short", 8))
+    ]
+    blocks = "".join(f'<div class="highlight-python"><div class="highlight"><pre>{chr(10).join(lines)}</pre></div></div>' for lines in code)
+    found = book_pdf.article(f"<article>{blocks}</article>", "losses", PAGES)
+    page = chromium.new_page()
+    page.set_content(f"<style>{book_pdf.STYLES.read_text('utf8')}</style><main>{found}</main>")
+    pdf = pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
+    texts = [sheet.extract_text() for sheet in pdf.pages]
+    assert "second 0\n" in texts[0] and "second 49\n" in texts[1] and "third 37" in texts[1]
+    assert "short" not in texts[1] and texts[2].count("short") == 8
 
 
 def test_bookmarks_have_the_titles_of_the_headings():

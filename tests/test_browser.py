@@ -45,7 +45,7 @@ class Visit(NamedTuple):
     rendered: int  # formulas rendered by KaTeX
     broken: int  # formulas that KaTeX could not read
     without_alt: list[str]  # images without alternative text
-    overflowing: dict[int, list[str]]  # by width of the window, elements that extend beyond the right edge
+    overflowing: dict[int, list[str]]  # by width of the window, what cannot be seen or has too little room
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +110,28 @@ def _load(page, address, file):
     page.goto(address + file, wait_until="networkidle")
     formulas, rendered, broken = (page.locator(selector).count() for selector in (".math", ".math .katex", ".katex-error"))
     without_alt = page.evaluate("[...document.images].filter(i => !(i.alt || '').trim()).map(i => i.currentSrc || i.outerHTML)")
+    page.add_style_tag(content=ALL_LAID_OUT)
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     overflowing = {}
-    for width in (WIDE, NARROW):
+    for width in (WIDE, NARROW, NARROWEST):
         page.set_viewport_size({"width": width, "height": 800})
         overflowing[width] = page.evaluate(FIND_OVERFLOW)
     return Visit(messages, failures, external, formulas, rendered, broken, without_alt, overflowing)
 
 
-# Empty if the page cannot be scrolled horizontally; boxes with their own scroll bars (tables, code) may be wider.
+# Sections that are laid out when the reader comes near them would cut off what is too wide for them, and hide it from the search below.
+ALL_LAID_OUT = "section { content-visibility: visible !important; }"
+# Empty if the page cannot be scrolled horizontally, nothing of the article is beyond its edges except in boxes with their own scroll bars
+# (tables, code, formulas), which begin at their left end, and notes of the margin have most of the width where they are in the text.
 FIND_OVERFLOW = """() => {
-  const edge = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= edge) return [];
-  const wide = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > edge + 1);
-  return [`${document.documentElement.scrollWidth} pixels`, ...wide.slice(0, 5).map(e => e.outerHTML.slice(0, 120))];
+  const edge = document.documentElement.clientWidth, place = e => e.getBoundingClientRect();
+  const scrolls = e => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const all = [...document.querySelectorAll('article *')].filter(e => place(e).width && !e.closest('svg, .katex-mathml'));
+  const wide = all.filter(e => place(e).right > edge + 1 && !scrolls(e.parentElement));
+  const cut = all.filter(e => e.matches('.katex-display .katex-html') && place(e).left < place(e.closest('.math')).left - 1);
+  const thin = all.filter(e => edge <= 768 && e.matches('aside.margin') && place(e).width < 0.7 * edge);
+  const found = Object.entries({ wide, cut, thin }).flatMap(([kind, tags]) => tags.map(e => `${kind}: ${e.outerHTML.slice(0, 120)}`));
+  return [...(document.documentElement.scrollWidth > edge ? ['the page scrolls'] : []), ...found.slice(0, 5)];
 }"""
 
 
@@ -173,7 +182,7 @@ def test_every_image_has_alternative_text(visit, name):
 
 
 @every_page
-@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("width", [WIDE, NARROW, NARROWEST])
 def test_no_page_scrolls_horizontally(visit, name, width):
     assert visit(name).overflowing[width] == []
 
@@ -513,7 +522,7 @@ def test_axe_finds_nothing_that_violates_the_guidelines_for_accessibility(browse
     with opened(browser, color_scheme="light", reduced_motion="reduce") as page:
         page.goto(f"{address}{name}.html", wait_until="networkidle")
         page.add_script_tag(path=str(AXE))
-        page.add_style_tag(content="section { content-visibility: visible !important; }")  # axe asks for the place of every element
+        page.add_style_tag(content=ALL_LAID_OUT)  # axe asks for the place of every element
         assert page.evaluate(RUN_AXE, WCAG) == []
         page.set_viewport_size({"width": NARROWEST, "height": 800})
         page.wait_for_timeout(500)  # scripts of the theme wait for the end of the change
@@ -528,7 +537,7 @@ def test_axe_finds_nothing_on_the_explorer_after_its_start(browser, address):
     with opened(browser, color_scheme="light", reduced_motion="reduce") as page:
         page.goto(address + "explorer.html", wait_until="networkidle")
         page.add_script_tag(path=str(AXE))
-        page.add_style_tag(content="section { content-visibility: visible !important; }")  # axe asks for the place of every element
+        page.add_style_tag(content=ALL_LAID_OUT)  # axe asks for the place of every element
         page.get_by_role("button", name="Start the explorer").click()
         page.get_by_text("Ready.").wait_for()
         page.get_by_role("button", name="Find its code").click()

@@ -34,8 +34,10 @@ DOCUMENT = "the-whole-book.html"  # its address on the server of the pages; ther
 SITE_STYLES = ("styles/bootstrap", "styles/pydata-sphinx-theme", "styles/sphinx-book-theme", "pygments", "icons", "book")
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")  # attributes whose values are identifiers
 NOT_PRINTED = "script, style, noscript, a.headerlink, .viewcode-link, button, [data-model], [data-panel], .onlyprint"
+FURTHEST = 60  # column in which a broken line of code goes on at most
 DEEPEST = 2  # levels of headings of a page that the table of contents shows: its title and its sections
-MOST_LINES = 25  # of code that are kept on one page; longer code may be continued on the next
+MOST_LINES = 12  # of code that are kept on one page; longer code may be continued on the next
+PAGE_WIDTH = 658  # pixels of the text on a page of A4 without its margins (book_pdf.css)
 PATIENCE = 1_800_000.0  # milliseconds
 
 
@@ -98,8 +100,8 @@ def _rewrite(tag: Tag, page: str, pages: set[str]) -> None:
         tag.name = f"h{int(tag.name[1]) + 1}"
     if tag.name == "details":
         tag["open"] = ""
-    if tag.name == "pre" and tag.get_text().count("\n") > MOST_LINES:
-        tag["class"] = [*tag.get("class", []), "long"]
+    if tag.name == "pre":
+        _rewrite_code(tag)
     if tag.get("id"):
         tag["id"] = identifier(page, tag["id"])
     for name in REFERRING:
@@ -113,6 +115,24 @@ def _rewrite(tag: Tag, page: str, pages: set[str]) -> None:
         tag["href"] = link
         if link is None:
             tag.attrs.pop("href")
+
+
+def _rewrite_code(pre: Tag) -> None:
+    """Make an element of each line, so that a line that is broken can be indented. Highlighting ends at the end of each line."""
+    lines = pre.decode_contents().removesuffix("\n").split("\n")
+    if len(lines) > MOST_LINES:
+        pre["class"] = [*pre.get("class", []), "long"]
+    texts = pre.get_text().removesuffix("\n").split("\n")
+    made = [f'<span class="line" style="--further:{_further(text)}">{line}</span>' for line, text in zip(lines, texts, strict=True)]
+    made_pre = BeautifulSoup(f"<pre>{''.join(made)}</pre>", "html.parser").pre  # outside of a pre, the parser would drop spaces
+    pre.clear()
+    pre.extend(list(made_pre.children))
+
+
+def _further(line: str) -> int:
+    """Return the column in which a line of code or output goes on if it is broken: below its last column, or further in than its start."""
+    columns = [found.end() for found in re.finditer(r"\S {2,}(?=\S)", line) if found.end() <= FURTHEST]
+    return columns[-1] if columns else min(len(line) - len(line.lstrip()) + 4, FURTHEST)
 
 
 def entries_of(found: Tag) -> Iterator[Entry]:
@@ -205,6 +225,17 @@ def headings(text: str) -> list[str]:
     return [" ".join(heading.get_text().split()) for heading in found]
 
 
+# Makes tables fit the page: a wide table gets smaller letters, then may break numbers, and at last words. Returns what does not fit even
+# so, because Chromium would shrink the whole book for it.
+FIT = """width => {
+  const isWide = element => element.getBoundingClientRect().right > width + 1;
+  for (const table of document.querySelectorAll('main table'))
+    for (const way of ['smaller', 'narrower', 'narrowest']) if (isWide(table)) table.classList.add(way);
+  const found = [...document.querySelectorAll('main *')].filter(element => !element.closest('.katex *') && isWide(element));
+  return found.slice(0, 5).map(element => `${element.closest('article')?.id}: ${element.outerHTML.slice(0, 200)}`);
+}"""
+
+
 @contextmanager
 def printer(site: Path) -> Iterator[Any]:
     """Yield a function that prints HTML, whose addresses are relative to the site, to a PDF."""
@@ -224,7 +255,12 @@ def printer(site: Path) -> Iterator[Any]:
             page = browser.new_page()
             page.set_default_timeout(PATIENCE)
             page.route(address, lambda route: route.fulfill(body=text, content_type="text/html; charset=utf-8"))
+            page.set_viewport_size({"width": PAGE_WIDTH, "height": 1000})
+            page.emulate_media(media="print")
             page.goto(address, wait_until="networkidle", timeout=PATIENCE)
+            wide = page.evaluate(FIT, PAGE_WIDTH)
+            if wide:
+                raise RuntimeError("wider than a page of the PDF, let it break in book_pdf.css: " + "; ".join(wide))
             return page.pdf(prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
 
         yield print_it
