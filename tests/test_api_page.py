@@ -1,9 +1,11 @@
 """The API pages: modules have a section and their members, packages their docstring; fields of named tuples have no entries."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import api_page
 import pytest
+from docutils import nodes
 
 
 class Pair(NamedTuple):
@@ -70,3 +72,10 @@ def test_a_module_has_a_section_with_its_name():
 def test_the_words_before_a_colon_are_no_type(lines, expected):
     api_page.keep_descriptions(None, "function", "f", None, None, lines)
     assert lines == expected
+
+
+def test_a_list_that_describes_an_argument_stands_below_its_name():
+    listed = nodes.bullet_list("", nodes.list_item("", nodes.paragraph(text="one")))
+    item = nodes.list_item("", nodes.paragraph("", "", nodes.strong(text="how"), nodes.Text(" – "), listed))
+    api_page.BlocksOutOfParagraphs.run(SimpleNamespace(document=nodes.container("", item)))
+    assert [type(child) for child in item.children] == [nodes.paragraph, nodes.bullet_list] and item[0].astext() == "how – "

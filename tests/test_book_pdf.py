@@ -15,7 +15,7 @@ PAGE = """<html><body><nav>Menu</nav><article class="bd-article">
 <section id="the-losses"><h1>The losses<a class="headerlink" href="#the-losses">#</a></h1>
 <p>See <a href="index.html">the start</a>, <a href="#mean">below</a>, <a href="api/runs.html#glo_lib.runs">runs</a>,
 <a href="genindex.html">the index</a> and <a href="https://example.org/">elsewhere</a>.</p>
-<section id="mean"><h2>Mean &amp; error</h2><details><summary>Answer</summary></details><button>Copy</button>
+<section id="mean"><h2>Mean &amp; error</h2><details><summary>Answer</summary></details><button>Copy</button><input type="range">
 <div data-model="m">needs scripts</div>
 <img loading="lazy" src="_images/a.webp"><label for="x" aria-labelledby="a b">L</label><input id="x"></section></section>
 <script>run()</script></article></body></html>"""
@@ -60,7 +60,11 @@ def test_an_article_is_printed_with_unique_identifiers_and_everything_open():
         None,
         "https://example.org/",
     ]
-    assert not found.select("script, button, .headerlink, [data-model]") and found.details["open"] == "" and not found.img.get("loading")
+    assert (
+        not found.select("script, button, .headerlink, [data-model], [type=range]")
+        and found.details["open"] == ""
+        and not found.img.get("loading")
+    )
     assert found.label["for"] == "losses--x" and found.label["aria-labelledby"] == "losses--a losses--b"
     assert [tag.name for tag in found.select("h1, h2, h3")] == ["h2", "h3"]
 
@@ -157,8 +161,9 @@ def fitted(chromium, body):
     return page.locator("table").evaluate_all("tables => tables.map(table => table.className)"), wide
 
 
-def table(num_columns, entry):
-    return f"<table><tr>{f'<td class=whole>{entry}</td>' * num_columns}</tr></table>"
+def table(num_columns, entry, head=""):
+    row, number = f"<th>{head}</th>", f"<td class='whole text-right'>{entry}</td>"
+    return f"<table><tr>{row * num_columns}</tr><tr>{number * num_columns}</tr></table>"
 
 
 @pytest.mark.browser
@@ -167,8 +172,9 @@ def table(num_columns, entry):
     [
         (table(4, "0.837 ± 0.00"), [""]),
         (table(8, "0.837 ± 0.00"), ["smaller"]),
-        (table(12, "0.837 ± 0.00"), ["smaller narrower"]),
-        (table(12, "EfficientNet-Lite0-and-more"), ["smaller narrower narrowest"]),
+        (table(10, "0.837 ± 0.00"), ["smaller smallest"]),
+        (table(10, "0.837 ± 0.00", "Memorisation_by_EfficientNet"), ["smaller smallest narrower"]),
+        (table(16, "0.837 ± 0.00"), ["smaller smallest narrower narrowest"]),
     ],
 )
 def test_a_wide_table_is_set_smaller_and_broken_until_it_fits(chromium, body, classes):

@@ -146,6 +146,13 @@ def test_a_page_requests_nothing_from_other_servers(visit, name):
     assert visit(name).external == []
 
 
+# Controls that a thumb cannot hit: WCAG 2.2 asks for 24 pixels.
+FIND_SMALL_CONTROLS = """() => [...document.querySelectorAll('article :is(button, input, select, summary)')]
+  .filter(control => control.getClientRects().length)
+  .filter(control => Math.min(control.getBoundingClientRect().width, control.getBoundingClientRect().height) < 24)
+  .map(control => control.outerHTML.slice(0, 120))"""
+
+
 def test_the_explorer_starts_on_its_page_loads_little_and_no_other_page_loads_any_of_it(browser, address):
     with opened(browser) as page:
         requests, sizes, problems = [], {}, []
@@ -166,6 +173,8 @@ def test_the_explorer_starts_on_its_page_loads_little_and_no_other_page_loads_an
         ) > 0
         assert sum(own.values()) < 6_000_000 and not problems
         assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        assert page.evaluate(FIND_SMALL_CONTROLS) == [] and page.evaluate(FIND_OVERFLOW) == []
 
 
 @every_page

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 # The description of an argument that begins as a list would. Napoleon takes it for one too, and sets it on a line of its own.
@@ -77,8 +78,21 @@ def keep_descriptions(app: Sphinx, what: str, name: str, obj: object, options: o
         lines[:] = [re.sub("^:returns: ", lambda _: f":returns: {words}: ", line) for line in lines if line != types[0]]
 
 
+class BlocksOutOfParagraphs(SphinxPostTransform):
+    """Move lists that a description of an argument begins with out of the paragraph that Sphinx puts them into; HTML allows none there."""
+
+    default_priority = 500
+
+    def run(self, **options: object) -> None:
+        for paragraph in list(self.document.findall(nodes.paragraph)):
+            for block in [child for child in paragraph.children if isinstance(child, nodes.Sequential)]:
+                paragraph.remove(block)
+                paragraph.parent.append(block)
+
+
 def setup(app: Sphinx) -> dict:
     app.add_directive("modules", Modules)
+    app.add_post_transform(BlocksOutOfParagraphs)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("autodoc-process-docstring", keep_letters, priority=600)  # after napoleon
     app.connect("autodoc-process-docstring", keep_descriptions, priority=600)

@@ -33,7 +33,7 @@ STYLES = Path(__file__).with_name("book_pdf.css")
 DOCUMENT = "the-whole-book.html"  # its address on the server of the pages; there is no such file
 SITE_STYLES = ("styles/bootstrap", "styles/pydata-sphinx-theme", "styles/sphinx-book-theme", "pygments", "icons", "book")
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")  # attributes whose values are identifiers
-NOT_PRINTED = "script, style, noscript, a.headerlink, .viewcode-link, button, [data-model], [data-panel], .onlyprint"
+NOT_PRINTED = "script, style, noscript, a.headerlink, .viewcode-link, button, input[type=range], [data-model], [data-panel], .onlyprint"
 FURTHEST = 60  # column in which a broken line of code goes on at most
 DEEPEST = 2  # levels of headings of a page that the table of contents shows: its title and its sections
 MOST_LINES = 12  # of code that are kept on one page; longer code may be continued on the next
@@ -225,12 +225,12 @@ def headings(text: str) -> list[str]:
     return [" ".join(heading.get_text().split()) for heading in found]
 
 
-# Makes tables fit the page: a wide table gets smaller letters, then may break numbers, and at last words. Returns what does not fit even
-# so, because Chromium would shrink the whole book for it.
+# Makes tables fit the page: a wide table gets smaller letters, then may break the words of its head, and at last everything. Returns what
+# does not fit even so, because Chromium would shrink the whole book for it.
 FIT = """width => {
   const isWide = element => element.getBoundingClientRect().right > width + 1;
   for (const table of document.querySelectorAll('main table'))
-    for (const way of ['smaller', 'narrower', 'narrowest']) if (isWide(table)) table.classList.add(way);
+    for (const way of ['smaller', 'smallest', 'narrower', 'narrowest']) if (isWide(table)) table.classList.add(way);
   const found = [...document.querySelectorAll('main *')].filter(element => !element.closest('.katex *') && isWide(element));
   return found.slice(0, 5).map(element => `${element.closest('article')?.id}: ${element.outerHTML.slice(0, 200)}`);
 }"""
