@@ -74,8 +74,9 @@ def test_the_words_before_a_colon_are_no_type(lines, expected):
     assert lines == expected
 
 
-def test_a_list_that_describes_an_argument_stands_below_its_name():
+@pytest.mark.parametrize("within", [lambda listed: listed, lambda listed: nodes.inline("", "", listed)], ids=["alone", "for translators"])
+def test_a_list_that_describes_an_argument_stands_below_its_name(within):
     listed = nodes.bullet_list("", nodes.list_item("", nodes.paragraph(text="one")))
-    item = nodes.list_item("", nodes.paragraph("", "", nodes.strong(text="how"), nodes.Text(" – "), listed))
+    item = nodes.list_item("", nodes.paragraph("", "", nodes.strong(text="how"), nodes.Text(" – "), within(listed)))
     api_page.BlocksOutOfParagraphs.run(SimpleNamespace(document=nodes.container("", item)))
     assert [type(child) for child in item.children] == [nodes.paragraph, nodes.bullet_list] and item[0].astext() == "how – "

@@ -188,6 +188,18 @@ def test_what_does_not_fit_a_page_is_named(chromium):
 
 
 @pytest.mark.browser
+def test_a_heading_is_not_left_at_the_foot_of_a_page(chromium):
+    """Not even after a figure."""
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed (extra 'browser')")
+    figure = '<figure style="height: 640pt"><figcaption>caption</figcaption></figure>'
+    section = f"<section><h3>heading</h3><p>{'text ' * 300}</p></section>"
+    page = chromium.new_page()
+    page.set_content(f"<style>{book_pdf.STYLES.read_text('utf8')}</style><article>{figure}{section}</article>")
+    first, second, *_ = (sheet.extract_text() for sheet in pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True))).pages)
+    assert "caption" in first and "heading" not in first and "heading" in second
+
+
+@pytest.mark.browser
 def test_long_code_is_continued_on_the_next_page_and_a_short_block_is_not_cut(tmp_path, chromium):
     pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed (extra 'browser')")
     code = [

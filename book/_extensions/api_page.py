@@ -85,9 +85,10 @@ class BlocksOutOfParagraphs(SphinxPostTransform):
 
     def run(self, **options: object) -> None:
         for paragraph in list(self.document.findall(nodes.paragraph)):
-            for block in [child for child in paragraph.children if isinstance(child, nodes.Sequential)]:
-                paragraph.remove(block)
-                paragraph.parent.append(block)
+            for holder in [paragraph, *(child for child in paragraph.children if isinstance(child, nodes.inline))]:
+                for block in [child for child in holder.children if isinstance(child, nodes.Sequential)]:
+                    holder.remove(block)
+                    paragraph.parent.append(block)
 
 
 def setup(app: Sphinx) -> dict:
