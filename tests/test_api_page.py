@@ -80,3 +80,14 @@ def test_a_list_that_describes_an_argument_stands_below_its_name(within):
     item = nodes.list_item("", nodes.paragraph("", "", nodes.strong(text="how"), nodes.Text(" – "), within(listed)))
     api_page.BlocksOutOfParagraphs.run(SimpleNamespace(document=nodes.container("", item)))
     assert [type(child) for child in item.children] == [nodes.paragraph, nodes.bullet_list] and item[0].astext() == "how – "
+
+
+def test_a_description_of_several_paragraphs_begins_behind_the_name():
+    described = [
+        nodes.paragraph(text="one of"),
+        nodes.bullet_list("", nodes.list_item("", nodes.paragraph(text="a"))),
+        nodes.paragraph(text="z"),
+    ]
+    item = nodes.list_item("", nodes.paragraph("", "", nodes.strong(text="how"), nodes.Text(" – "), nodes.inline("", "", *described)))
+    api_page.BlocksOutOfParagraphs.run(SimpleNamespace(document=nodes.container("", item)))
+    assert [child.astext() for child in item.children] == ["how – one of", "a", "z"] and not list(item[0].findall(nodes.paragraph))[1:]

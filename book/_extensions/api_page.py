@@ -79,16 +79,23 @@ def keep_descriptions(app: Sphinx, what: str, name: str, obj: object, options: o
 
 
 class BlocksOutOfParagraphs(SphinxPostTransform):
-    """Move lists that a description of an argument begins with out of the paragraph that Sphinx puts them into; HTML allows none there."""
+    """Take the paragraphs and lists of a description out of the paragraph that Sphinx puts them into, because HTML allows none there.
+
+    The first paragraph goes on behind the name of the argument; what follows stands below.
+    """
 
     default_priority = 500
 
     def run(self, **options: object) -> None:
         for paragraph in list(self.document.findall(nodes.paragraph)):
             for holder in [paragraph, *(child for child in paragraph.children if isinstance(child, nodes.inline))]:
-                for block in [child for child in holder.children if isinstance(child, nodes.Sequential)]:
-                    holder.remove(block)
-                    paragraph.parent.append(block)
+                blocks = [child for child in holder.children if isinstance(child, (nodes.paragraph, nodes.Sequential))]
+                for block in blocks:
+                    if isinstance(block, nodes.paragraph) and block is blocks[0]:
+                        holder.replace(block, block.children)
+                    else:
+                        holder.remove(block)
+                        paragraph.parent.append(block)
 
 
 def setup(app: Sphinx) -> dict:
