@@ -88,8 +88,9 @@ def make(out: Path, settings: Mapping[str, Any], sizes: Sequence[int], command: 
             if name not in rates:
                 rates[name] = steps_per_second(config)
                 write_json(path, results)
-            fitted = with_steps_for(config, seconds, rates[name], len(find_split(config).training))
-            models[name], results["runs"][name] = _run(fitted)
+            split = find_split(config)
+            results["images"] = {"training": len(split.training), "held_out": len(split.held_out)}
+            models[name], results["runs"][name] = _run(with_steps_for(config, seconds, rates[name], len(split.training)))
         priors = PRIORS if size == sizes[0] else MAIN_PRIOR
         for name, rows in pictures(*models.values(), _photographs(long), priors).items():
             picture = out / f"{name}_{size}.jpg"

@@ -37,6 +37,7 @@ from glo_lib.runs.packed import PRETRAINED, PackedModel, read_packed, write_pack
 from glo_lib.training import TrainResult, train
 
 NUM_FACES, SECONDS = 16_384, 3600.0
+NUM_FILTERS = (256, 96, 48, 32)  # with wider layers than these, decoder and codes would take more than the 4 MB that they may
 NUM_MEASURED = 1000  # images by which the loss of precision is measured
 NUM_NEW, NEW_FACES_SEED = 512, 1  # faces that no model was trained on
 ENCODING_STEPS = 100
@@ -56,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train_on_faces(num_faces: int, seconds: float, settings: dict[str, str]) -> TrainResult:
-    """Train on drawn faces for a time; the other settings are the defaults of the book, unless they are given."""
-    usual = {"num_samples": num_faces, "max_seconds": seconds, "num_epochs": 1_000_000}
+    """Train on drawn faces for a time; the widths are those of the model of the library, and the rest the defaults, unless given."""
+    usual: dict[str, Any] = {"num_samples": num_faces, "max_seconds": seconds, "num_epochs": 1_000_000}
+    if "image_size" not in settings:
+        usual["num_filters"] = NUM_FILTERS
     return train(TrainConfig.from_parameters({**usual, **settings}))
 
 

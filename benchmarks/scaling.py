@@ -33,6 +33,7 @@ SERVERS = 2
 TURN_SECONDS, ROUNDS = 0.25, 8
 PART_CASES = 6  # most trainings of a part
 ROW_SIZES, ROW_DIMS, ROW_STEPS = (20_000, 2_000_000, 20_000_000), 32, 10
+NUM_FILTERS = {32: (256, 128, 64), 64: (256, 96, 48, 32), 128: (256, 128, 64, 64, 32)}  # not the defaults, which may change
 ALIVE_SECONDS = 300  # in which all tasks must have answered
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -122,8 +123,10 @@ def config_of(case: Case) -> Any:
     """The settings of a case."""
     from glo_lib.config import TrainConfig
 
-    sizes = {"image_size": case.image_size, "num_dims": case.num_dims, "batch_size": case.batch_size, "gpus": case.towers}
-    return TrainConfig(**sizes, code_init="normal", precision="float32", answer_seconds=ALIVE_SECONDS)
+    sizes = {"image_size": case.image_size, "num_filters": NUM_FILTERS[case.image_size], "num_dims": case.num_dims}
+    return TrainConfig(
+        **sizes, batch_size=case.batch_size, gpus=case.towers, code_init="normal", precision="float32", answer_seconds=ALIVE_SECONDS
+    )
 
 
 def empty_images(case: Case, folder: Path) -> Any:
@@ -253,7 +256,7 @@ def points_of(turns: Sequence[Sequence[Sequence[float]]]) -> list[dict[str, Any]
     for cases, rounds in zip(parts(), turns, strict=True):
         for case, seconds in zip(cases, zip(*rounds, strict=True), strict=True):
             found[case] = {"seconds": min(seconds), "median_seconds": statistics.median(seconds)}
-    return [{**case._asdict(), "name": case.name, **found[case]} for case in CASES]
+    return [{**case._asdict(), "num_filters": NUM_FILTERS[case.image_size], "name": case.name, **found[case]} for case in CASES]
 
 
 def summary(case: Case, seconds: Sequence[float]) -> dict[str, Any]:

@@ -42,11 +42,12 @@ CHANGEABLE_ON_RESUME = frozenset(
 FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; each further one doubles it
 IMAGE_SIZES = (32, 64, 128, 256)
 # For 128 pixels these are the widths of the original experiment. 256 pixels have one block more at the fine end, 32 pixels two fewer.
-# The widths for 64 pixels are narrower than 256-128-64-32, because in a short run more steps are worth more than wider layers. They are at
-# least 32, because oneDNN takes five times as long for batch normalisation of 24 channels in bfloat16 as of 32 (benchmarks/README.md).
+# The widths for 64 pixels were chosen on photographs of people, for runs of five minutes: wider layers at small sizes cost little and give
+# much, until people who were held out are reconstructed less well. All are at least 32, because oneDNN takes five times as long for batch
+# normalisation of 24 channels in bfloat16 as of 32 (benchmarks/README.md).
 NUM_FILTERS = {
     32: (256, 128, 64),
-    64: (256, 96, 48, 32),
+    64: (384, 128, 64, 32),
     128: (256, 128, 64, 64, 32),
     256: (256, 128, 64, 64, 32, 16),
 }

@@ -20,7 +20,7 @@ PARTS = {
     "Start": ["train", "explorer"],
     "GLO step by step": ["inputs", "projection", "decoder", "losses", "training", "inference"],
     "Beside other models": ["vae"],
-    "Evidence": ["claims", "speed", "speed_routes", "robustness", "scaling"],
+    "Evidence": ["claims", "photographs", "speed", "speed_routes", "robustness", "scaling"],
     "Reference": ["notation", "glossary", "deviations", "faq", "status", "api"],
 }
 NOTEBOOKS = [path.stem for path in notebook_check.notebooks_of_the_book()]

@@ -90,6 +90,7 @@ def test_the_folder_of_the_page_has_numbers_of_both_runs_and_every_picture_that_
     for run in results["runs"].values():
         assert run["metrics"]["psnr_db"] > 0 and run["judges"]["face_recogniser"]["held_out"]["kernel_distance"]
     assert str(small_images) not in (out / "results.json").read_text() and "data_dir=PHOTOGRAPHS batch_size=8" in results["command"]
+    assert results["images"] == {"training": 36, "held_out": 12}
     short, long = results["runs"].values()
     assert long["metrics"]["steps"] == 2 * short["metrics"]["steps"] and long["settings"]["num_filters"] == [64, 32, 16]
     assert set(results["pictures"]) == {path.name for path in out.glob("*.jpg")}

@@ -30,7 +30,7 @@ def test_the_default_folder_depends_on_the_settings_and_the_images_and_on_nothin
     # With the defaults of the time before model, kl_weight and held_out were added, the name is that of that time.
     assert default_run_dir(TrainConfig(num_filters=(256, 96, 48, 24), learning_rate=0.002), MANIFEST).name == "a34c87e251554a70"
     # tight_crop was there before crop.
-    assert default_run_dir(TrainConfig(crop="tight"), MANIFEST).name == "3d2879b9fb132d14"
+    assert default_run_dir(TrainConfig(crop="tight", num_filters=(256, 96, 48, 32)), MANIFEST).name == "3d2879b9fb132d14"
     assert run_folder.run_dir_of(TrainConfig(), MANIFEST) == folder
     monkeypatch.setenv("HOME", "/home/me")
     assert str(run_folder.run_dir_of(TrainConfig(run_dir="~/runs/1"), MANIFEST)) == "/home/me/runs/1"
