@@ -29,8 +29,8 @@ def test_operations_and_bytes_of_the_original_experiment_are_those_counted_by_ha
 
 
 def test_a_number_of_images_and_another_size_may_be_given():
-    found, speeds = plan.read_plan(["image_size=64", "num_images=202_599", "num_epochs=1"])
-    assert found.config.num_filters == TrainConfig(image_size=64).num_filters and found.num_images == 202_599 and speeds is None
+    found, speeds = plan.read_plan(["image_size=32", "num_images=202_599", "num_epochs=1"])
+    assert found.config.num_filters == TrainConfig(image_size=32).num_filters and found.num_images == 202_599 and speeds is None
     assert found.decoder_bytes == 12 * found.parameters and plan.read_plan(["gpus=2"])[0].decoder_bytes > found.decoder_bytes
 
 
