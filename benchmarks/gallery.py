@@ -2,10 +2,9 @@
 
 `benchmarks.photographs` runs this program; its help says how. The folder holds pictures and numbers only, neither data nor weights. The
 long run has a wider decoder, because most of its time goes to the network of the perceptual loss, and a wide decoder costs little beside
-it: at 64 pixels twice the widths take 1.4 times as long a step.
+it (``benchmarks/README.md``).
 """
 
-import base64
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from glo_lib.config import PRIORS, TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.metrics import psnr
-from glo_lib.figures.style import jpeg_of_photographs, show_rows
+from glo_lib.figures.style import jpeg, show_rows
 from glo_lib.images.pixels import slices
 from glo_lib.images.split import find_split
 from glo_lib.images.store import decode_as_in
@@ -41,7 +40,7 @@ from glo_lib.training import train
 SHORT_SECONDS, LONG_SECONDS = 300, 3600
 COLUMNS = {64: 7, 128: 5}  # images in a row
 PICTURE_INCHES, CLOSE_COLUMNS = 7.4, 4  # width of a picture, and images in a row where they are shown closely
-MAIN_PRIOR = ("Gaussian mixture",)  # of the pictures of further sizes; the first size has a picture for each prior
+MAIN_PRIOR = "Gaussian mixture"  # the only prior with a picture at further sizes; the first size has one for each prior
 SHARE_BEYOND = 2.0  # standard deviations to each side that a principal direction is followed
 NUM_DIRECTIONS, NUM_PATHS = 4, 4
 IMAGES_PER_BLOCK = 250  # decoded at once
@@ -49,8 +48,21 @@ SETTINGS: dict[str, Any] = {"held_out": 0.18, "held_out_by": "identity", "num_di
 LONG_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
 LONG_FILTERS = {64: (512, 192, 96, 64)}  # those of the settings for other sizes
 SEARCH_STEPS = 200
+HIDDEN = frozenset({"data_dir", "run_dir"})  # settings that are paths of a machine
 
 Rows = Mapping[str, np.ndarray]  # caption -> images (n, size, size, 3), one row of a picture
+
+
+class Run(NamedTuple):
+    """A run that is to be trained.
+
+    Attributes:
+        config: its settings.
+        seconds: how long it may take on a quiet machine.
+    """
+
+    config: TrainConfig
+    seconds: float
 
 
 class Photographs(NamedTuple):
@@ -68,6 +80,9 @@ class Photographs(NamedTuple):
 def make(out: Path, settings: Mapping[str, Any], sizes: Sequence[int], command: str) -> None:
     """Train a short and a long run for each size, and write OUT/results.json and OUT/*.jpg.
 
+    The steps per second that an earlier call with the same settings measured are used again, so that an interrupted benchmark goes on with
+    the same runs, and a further size can be added later.
+
     Args:
         out: the folder.
         settings: settings of both runs, ``data_dir`` among them.
@@ -75,39 +90,46 @@ def make(out: Path, settings: Mapping[str, Any], sizes: Sequence[int], command: 
         command: the command that makes the folder, for its readers.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "results.json"
+    path, given = out / "results.json", {name: value for name, value in settings.items() if name not in HIDDEN}
+    results: dict[str, Any] = {"command": command, "versions": versions(), "settings": given, "steps_per_second": {}}
     earlier = read_json(path) if path.exists() else {}
-    rates = earlier["steps_per_second"] if earlier.get("command") == command else {}
-    results: dict[str, Any] = {"command": command, "versions": versions(), "steps_per_second": rates, "runs": {}, "pictures": {}}
+    if earlier.get("settings") == given:
+        results["steps_per_second"] = earlier["steps_per_second"]
+    results |= {"runs": {}, "pictures": {}}
     for size in sizes:
-        short = TrainConfig.from_parameters({**SETTINGS, **settings, "image_size": size})
-        widths = LONG_FILTERS.get(size, short.num_filters) if "num_filters" not in settings else short.num_filters
-        long = dataclasses.replace(short, phases=LONG_PHASES, num_filters=widths)
         models = {}
-        for name, config, seconds in ((f"{size} pixels, short", short, SHORT_SECONDS), (f"{size} pixels, long", long, LONG_SECONDS)):
-            if name not in rates:
-                rates[name] = steps_per_second(config)
+        for length, run in runs_of(size, settings).items():
+            name, split = f"{size} pixels, {length}", find_split(run.config)
+            if name not in results["steps_per_second"]:
+                results["steps_per_second"][name] = steps_per_second(run.config)
                 write_json(path, results)
-            split = find_split(config)
-            results["images"] = {"training": len(split.training), "held_out": len(split.held_out)}
-            models[name], results["runs"][name] = _run(with_steps_for(config, seconds, rates[name], len(split.training)))
-        priors = PRIORS if size == sizes[0] else MAIN_PRIOR
-        for name, rows in pictures(*models.values(), _photographs(long), priors).items():
+            config = with_steps_for(run.config, run.seconds, results["steps_per_second"][name], len(split.training))
+            models[length], results["runs"][name] = _train_and_judge(config)
+        results["images"] = {"training": len(split.training), "held_out": len(split.held_out)}
+        priors = PRIORS if size == sizes[0] else (MAIN_PRIOR,)
+        for name, rows in pictures(models["short"], models["long"], _photographs(run.config), priors).items():
             picture = out / f"{name}_{size}.jpg"
             picture.write_bytes(draw(rows))
             results["pictures"][picture.name] = list(rows)
         write_json(path, results)
 
 
-def _run(config: TrainConfig) -> tuple[TrainedModel, dict[str, Any]]:
+def runs_of(size: int, settings: Mapping[str, Any]) -> dict[str, Run]:
+    """Return the short and the long run of a size, without their numbers of steps."""
+    config = TrainConfig.from_parameters({**SETTINGS, **settings, "image_size": size})
+    widths = config.num_filters if "num_filters" in settings else LONG_FILTERS.get(size, config.num_filters)
+    long = dataclasses.replace(config, phases=LONG_PHASES, num_filters=widths)
+    return {"short": Run(config, SHORT_SECONDS), "long": Run(long, LONG_SECONDS)}
+
+
+def _train_and_judge(config: TrainConfig) -> tuple[TrainedModel, dict[str, Any]]:
     begin = time.perf_counter()
     result = train(config)
     judged = result.metrics.get("judges", {})
     if judged.get("efficientnet_lite0", {}).get("samples", {}).keys() != set(PRIORS):
         judged = judgement.judge_run(result.run_dir, priors=PRIORS)
-    hidden = {"data_dir", "run_dir"}
     numbers = {
-        "settings": {name: value for name, value in config.as_dict().items() if name not in hidden},
+        "settings": {name: value for name, value in config.as_dict().items() if name not in HIDDEN},
         "metrics": {name: result.metrics[name] for name in ("psnr_db", "pca_psnr_db", "steps", "seconds")},
         "judges": judged,
         "wall_seconds": round(time.perf_counter() - begin),
@@ -137,7 +159,7 @@ def pictures(short: TrainedModel, long: TrainedModel, photographs: Photographs, 
         "reconstructions": reconstructions(short, long, training, _evenly(len(training), columns)),
         "closer": reconstructions(short, long, training, _evenly(len(training), CLOSE_COLUMNS)),
         "held_out": searched(short, long, photographs, columns),
-        "samples_short": {f"new faces, {MAIN_PRIOR[0]}": short.decode(sample(short, MAIN_PRIOR[0], columns))},
+        "samples_short": {f"new faces, {MAIN_PRIOR}": short.decode(sample(short, MAIN_PRIOR, columns))},
         **{f"samples_{prior.replace(' ', '_').lower()}": samples(long, prior, training, columns) for prior in priors},
         "interpolation": paths(long, columns),
         "directions": directions(long, columns),
@@ -195,10 +217,9 @@ def draw(rows: Rows) -> bytes:
     """Return the rows as one JPEG file, each under its name."""
     columns = max(len(images) for images in rows.values())
     figure = show_rows(rows, inches=PICTURE_INCHES / columns)
-    encoded = jpeg_of_photographs(figure)
+    file = jpeg(figure)
     plt.close(figure)
-    assert encoded is not None  # it shows images in colour
-    return base64.b64decode(encoded[0])
+    return file
 
 
 def _evenly(count: int, wanted: int) -> np.ndarray:

@@ -42,9 +42,9 @@ CHANGEABLE_ON_RESUME = frozenset(
 FIRST_SIZE = 4  # pixels a side after the decoder's first transposed convolution; each further one doubles it
 IMAGE_SIZES = (32, 64, 128, 256)
 # For 128 pixels these are the widths of the original experiment. 256 pixels have one block more at the fine end, 32 pixels two fewer.
-# The widths for 64 pixels were chosen on photographs of people, for runs of five minutes: wider layers at small sizes cost little and give
-# much, until people who were held out are reconstructed less well. All are at least 32, because oneDNN takes five times as long for batch
-# normalisation of 24 channels in bfloat16 as of 32 (benchmarks/README.md).
+# The widths for 64 pixels were chosen for runs of five minutes on photographs: still wider layers reconstruct training photographs better,
+# but photographs of other people worse. All are at least 32, because oneDNN takes five times as long for batch normalisation of 24 channels
+# in bfloat16 as of 32 (benchmarks/README.md).
 NUM_FILTERS = {
     32: (256, 128, 64),
     64: (384, 128, 64, 32),

@@ -90,6 +90,7 @@ def test_the_folder_of_the_page_has_numbers_of_both_runs_and_every_picture_that_
     for run in results["runs"].values():
         assert run["metrics"]["psnr_db"] > 0 and run["judges"]["face_recogniser"]["held_out"]["kernel_distance"]
     assert str(small_images) not in (out / "results.json").read_text() and "data_dir=PHOTOGRAPHS batch_size=8" in results["command"]
+    assert results["settings"] == {"batch_size": "8"} and list(results["steps_per_second"]) == list(results["runs"])
     assert results["images"] == {"training": 36, "held_out": 12}
     short, long = results["runs"].values()
     assert long["metrics"]["steps"] == 2 * short["metrics"]["steps"] and long["settings"]["num_filters"] == [64, 32, 16]
@@ -102,8 +103,11 @@ def test_the_folder_of_the_page_has_numbers_of_both_runs_and_every_picture_that_
         assert picture.width == pytest.approx(gallery.PICTURE_INCHES * 90, rel=0.1) and picture.getpixel((0, 0)) == (255, 255, 255), name
     monkeypatch.setattr(gallery, "steps_per_second", lambda config: pytest.fail("measured again"))
     monkeypatch.setattr(judgement, "judge_run", lambda *_, **__: pytest.fail("judged again"))
-    photographs.main(arguments)  # the same command goes on with the same steps
-    assert json.loads((out / "results.json").read_text())["runs"].keys() == results["runs"].keys()
+    photographs.main(arguments)  # the same runs, as after an interruption
+    again = json.loads((out / "results.json").read_text())
+    assert [run["metrics"] for run in again["runs"].values()] == [run["metrics"] for run in results["runs"].values()]
+    with pytest.raises(pytest.fail.Exception, match="measured again"):  # other settings have other steps per second
+        photographs.main([f"data_dir={small_images}", "batch_size=4", "--sizes", "32", "--out", str(out)])
 
 
 def test_below_each_sample_is_the_training_photograph_with_the_nearest_code(monkeypatch):

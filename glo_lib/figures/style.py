@@ -77,8 +77,15 @@ def jpeg_of_photographs(figure: Figure) -> tuple[str, dict[str, int]] | None:
     """Return a figure with photographs as JPEG in base 64, with its width on the page; None for other figures, as IPython expects."""
     if not has_photographs(figure):
         return None
-    picture = _draw(figure, DOTS_PER_INCH)
-    return _encode(picture, "JPEG", quality=JPEG_QUALITY, optimize=True), {"width": picture.width}
+    file = jpeg(figure)
+    return base64.b64encode(file).decode("ascii"), {"width": Image.open(io.BytesIO(file)).width}
+
+
+def jpeg(figure: Figure) -> bytes:
+    """Return a figure as a JPEG file."""
+    file = io.BytesIO()
+    _draw(figure, DOTS_PER_INCH).save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return file.getvalue()
 
 
 def png_of_curves(figure: Figure) -> tuple[str, dict[str, int]] | None:
@@ -88,20 +95,15 @@ def png_of_curves(figure: Figure) -> tuple[str, dict[str, int]] | None:
     """
     if has_photographs(figure) or not (figure.axes or figure.lines):
         return None
-    picture = _draw(figure, 2 * DOTS_PER_INCH).quantize(256, dither=Image.Dither.NONE)
-    return _encode(picture, "PNG", optimize=True), {"width": picture.width // 2}
+    picture, file = _draw(figure, 2 * DOTS_PER_INCH).quantize(256, dither=Image.Dither.NONE), io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii"), {"width": picture.width // 2}
 
 
 def _draw(figure: Figure, dots_per_inch: int) -> Image.Image:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dots_per_inch, bbox_inches="tight", facecolor="white")
     return Image.open(file).convert("RGB")
-
-
-def _encode(picture: Image.Image, format: str, **settings: Any) -> str:
-    file = io.BytesIO()
-    picture.save(file, format, **settings)
-    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
