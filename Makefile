@@ -49,8 +49,9 @@ pretrained: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pretrained
 	$(BIN)/python -m benchmarks.first_page
 
+# Two processes share the files and the notebooks; the cells of a notebook stay together.
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval -n 2 --dist loadfile
 
 # Everything that can be checked without running the library, in less than a minute. The hooks of pre-commit are the same commands.
 check: style spelling types notebooks workflows

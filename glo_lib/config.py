@@ -143,7 +143,7 @@ class TrainConfig:
     learned_noise: bool = _setting(False, "beta of a VAE is its squared error, as with pixels whose noise is learned; instead of kl_weight")
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
-    optimizer: str = _setting("adam", "adam, row-wise for the codes; sgd: plain gradient descent, as in the paper", allowed=OPTIMIZERS)
+    optimizer: str = _setting("adam", "adam, row-wise for the codes; sgd: plain gradient descent, which the paper is said to use", allowed=OPTIMIZERS)
     learning_rate: float = _setting(3e-3, "rate for the decoder", above=0)
     code_learning_rate: float = _setting(0.1, "rate for the codes", above=0)
     schedule: str = _setting("cosine", "both rates over each phase: falling to zero along a half cosine, or constant", allowed=SCHEDULES)

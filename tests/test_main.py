@@ -69,7 +69,7 @@ def test_encoding_names_a_file_that_cannot_be_read_and_encodes_the_others(run, t
     arguments = ["encode", *run, *files, "--steps", "60", "--restarts", "2", "--out", str(out), "--codes", str(codes)]
     assert main(arguments) == PARTLY_DONE
     printed = capsys.readouterr()
-    assert "bad.jpg': this is a text, not an image" in printed.err and "36x40 pixels, cropped and resized to 32x32" in printed.err
+    assert "bad.jpg': this is a text file, not an image" in printed.err and "36x40 pixels, cropped and resized to 32x32" in printed.err
     assert "of 2 converged after 60 steps from 2 starts" in printed.out
     assert picture(out).shape == (64, 64, 3)
     assert np.abs(picture(out)[32:] - tile(trained_model.decode(np.load(codes)), 2)).max() <= 1

@@ -36,7 +36,7 @@ ENCODING_STEPS = 100
 NEW_FACES_SEED = 1  # of drawn faces that no run was trained on
 ORIGINALS = {"training": "floor", "held_out": "reference"}  # kind of reconstructions -> kind of the photographs that they belong to
 HEADINGS = {
-    "floor": "training photographs",
+    "floor": "training images",
     "training": "reconstructions of training images",
     "held_out": "reconstructions of held-out images",
 }

@@ -136,7 +136,7 @@ KINDS: tuple[tuple[Callable[[bytes], bool], Kind], ...] = (
         lambda start: not start.strip(b"\x00"),
         Kind("only zero bytes so far as one sees", "the copy or the download was probably interrupted"),
     ),
-    (_is_text, Kind("a text", "read it: a failed download often leaves a message")),
+    (_is_text, Kind("a text file", "read it: a failed download often leaves a message")),
 )
 
 

@@ -71,7 +71,7 @@ def slider(frames: np.ndarray, label: str, alt: str, captions: Sequence[str] = (
     # Set the colours, so that the figure looks the same on light and dark pages.
     return Slider(
         f'<figure style="background:white;color:black;padding:8px;margin:0 0 8px 0">{pictures}'
-        f"<label>{html.escape(label)}{control}</label><output>{html.escape(captions[middle])}</output></figure>"
+        f"<label>{html.escape(label)}{control}</label> <output>{html.escape(captions[middle])}</output></figure>"
     )
 
 

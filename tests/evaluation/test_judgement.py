@@ -157,7 +157,7 @@ def test_the_table_has_a_row_for_each_kind_and_only_columns_with_numbers():
         "",
         "|  | kernel distance × 1000 | Fréchet distance | precision | recall | memorisation |",
         "|---|--:|--:|--:|--:|--:|",
-        "| training photographs | 12.3 ± 0.4 | 1.00 | 0.50 | 0.25 |  |",
+        "| training images | 12.3 ± 0.4 | 1.00 | 0.50 | 0.25 |  |",
         "| reconstructions of training images | 12.3 ± 0.4 | 1.00 | 0.50 | 0.25 | 0.75 |",
         "| samples, unit Gaussian | 12.3 ± 0.4 | 1.00 | 0.50 | 0.25 |  |",
         "",

@@ -91,7 +91,7 @@ OTHER_FILES = {
     "a RAR archive": (b"Rar!\x1a\x07\x01\x00" + bytes(60), "only zip archives are unpacked here; unpack it"),
     "a gzip archive": (b"\x1f\x8b\x08" + bytes(60), "only zip archives are unpacked here; unpack it"),
     "a JPEG image": (b"\xff\xd8\xff\xe0" + bytes(60), "give the folder that holds it"),
-    "a text": (b"a.jpg\nb.jpg\n", "read it"),
+    "a text file": (b"a.jpg\nb.jpg\n", "read it"),
 }
 
 

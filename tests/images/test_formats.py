@@ -60,8 +60,8 @@ NAMED = {
         "this is an XML text, not an image that can be read; the download",
     ),
     "error of a server": (b'{"error": {"code": 403}}', "this is a JSON text, not an image that can be read; the download"),
-    "text": ("größe\n".encode() * 200, "this is a text, not an image that can be read"),
-    "text that is cut in a letter": (b"a" * 511 + "ü".encode(), "this is a text"),
+    "text": ("größe\n".encode() * 200, "this is a text file, not an image that can be read"),
+    "text that is cut in a letter": (b"a" * 511 + "ü".encode(), "this is a text file"),
     "zeros": (
         bytes(4096),
         "only zero bytes so far as one sees, not an image that can be read; the copy or the download was probably interrupted",

@@ -146,7 +146,7 @@ def test_a_damaged_image_and_a_face_at_the_edge_do_no_harm(tmp_path, face):
     landmarks = np.array([moved(300, -400)] * 5)
     decoded = decode_images(files, 32, on_bad_image="skip", landmarks=landmarks)
     assert decoded.num_images == 3 and [reason.split(";")[0] for reason in decoded.skipped.values()] == [
-        "this is a text, not an image that can be read", "the file is empty",
+        "this is a text file, not an image that can be read", "the file is empty",
     ]  # fmt: skip
     corner = [np.asarray(face)[:108, 70:].mean()] * 3
     np.testing.assert_allclose(decoded.array()[:].mean(axis=(1, 2, 3)), corner, atol=1.5)

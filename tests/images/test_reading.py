@@ -71,7 +71,7 @@ def test_an_image_of_any_kind_is_read_as_rgb_and_transparent_pixels_lie_on_white
     np.testing.assert_array_equal(read_back(tmp_path, contents), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"cmyk": True}, {"exif": exif(3)}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"cmyk": True}, {"exif": exif(3)}], ids=",".join)
 def test_a_jpeg_is_read_closely_and_cmyk_is_not_read_as_its_negative(tmp_path, options):
     options = dict(options)
     colours = np.array([[255, 255, 255], [0, 0, 0], [220, 30, 30], [30, 30, 220]], np.uint8)

@@ -144,9 +144,9 @@
       const { angles } = await ask("nearest", { code, k: 1 });
       facts.textContent = `Norm ${norm(code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}`;
       facts.append(speed);
-      undo.disabled = !state.history.length;
     });
     onChange(() => {
+      undo.disabled = !state.history.length;
       picture.dataset.wanted = toText(state.code); // until this is the code that is painted, the picture is of an earlier one
       show();
     });
