@@ -59,7 +59,7 @@ class Place(NamedTuple):
     Attributes:
         folder: holds the release, the cache and the run.
         images: number of images of the release.
-        seconds: most seconds of the epoch.
+        seconds: longest time of the epoch.
     """
 
     folder: Path
@@ -375,7 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--plan", nargs="*", metavar="NAME=VALUE", help="print what a run takes; settings, num_images and tflops")
     parser.add_argument("--images", type=int, default=202_599, help="images of the stand-in (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=600, help="most seconds of the epoch (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="longest time of the epoch in seconds (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: a folder that is removed at the end)")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="only these; needs --folder of an earlier call")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the results (default: benchmarks/celeba.json)")

@@ -143,15 +143,17 @@ class TrainConfig:
     learned_noise: bool = _setting(False, "beta of a VAE is its squared error, as with pixels whose noise is learned; instead of kl_weight")
     gpus: int = _setting(1, "number of towers, one on each device", least=1)
     batch_size: int = _setting(32, "images per step and tower", least=1)
-    optimizer: str = _setting("adam", "adam, row-wise for the codes; sgd: plain gradient descent, which the paper is said to use", allowed=OPTIMIZERS)
+    optimizer: str = _setting(
+        "adam", "adam, row-wise for the codes; sgd: plain gradient descent, which the paper is said to use", allowed=OPTIMIZERS
+    )
     learning_rate: float = _setting(3e-3, "rate for the decoder", above=0)
     code_learning_rate: float = _setting(0.1, "rate for the codes", above=0)
     schedule: str = _setting("cosine", "both rates over each phase: falling to zero along a half cosine, or constant", allowed=SCHEDULES)
     average_decay: float = _setting(0.9995, "decay of the average of the decoder's weights, made when there are several towers", least=0)
     num_epochs: int = _setting(400, "visits to every image", least=1)
-    max_seconds: float = _setting(180.0, "most seconds of training, if the epochs are not done before; 0: no limit", least=0)
+    max_seconds: float = _setting(180.0, "maximum training time in seconds, if the epochs are not done before; 0: no limit", least=0)
     precision: str = _setting(
-        "auto", "numbers of the matrix products; auto: half precision where there are units for it", allowed=PRECISIONS
+        "auto", "number format of the matrix products; auto: half precision where there are units for it", allowed=PRECISIONS
     )
     change_precision: bool = _setting(False, "allow a run to be continued with another precision than it began with")
     layer_route: str = _setting("auto", "layers of the decoder; auto: fast on CPUs, slim's own on GPUs", allowed=ROUTES)
@@ -160,8 +162,8 @@ class TrainConfig:
     seed: int = _setting(0, "of weights, codes and order of the images", least=0, most=2**63 - 1)
     run_dir: str = _setting("", "folder of the run; empty: one in the cache, named after the settings and the data")
     summary_steps: int = _setting(100, "steps between two summaries for TensorBoard", least=1)
-    checkpoint_seconds: int = _setting(600, "most seconds between two checkpoints, and at most a tenth of max_seconds", least=1)
-    answer_seconds: float = _setting(60.0, "most seconds that a machine of TF_CONFIG may take to answer, and a step with it", above=0)
+    checkpoint_seconds: int = _setting(600, "longest time between two checkpoints in seconds, and at most a tenth of max_seconds", least=1)
+    answer_seconds: float = _setting(60.0, "seconds that a machine of TF_CONFIG may take to answer, and a step with it", above=0)
     on_bad_image: str = _setting("error", "images that cannot be read: refuse them all, or skip them", allowed=BAD_IMAGE_POLICIES)
     max_megapixels: float = _setting(64.0, "largest image that is read, in millions of pixels; a larger one cannot be read", above=0)
 

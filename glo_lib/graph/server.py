@@ -248,7 +248,7 @@ def read_note(task: Task, seconds: float) -> Note:
 
     Args:
         task: the task.
-        seconds: most seconds to wait.
+        seconds: longest time to wait.
 
     Raises:
         OSError: nothing listens at its address, or it does not answer.
@@ -267,7 +267,7 @@ def find_cluster(cluster: Cluster, seconds: float) -> dict[Task, Note]:
 
     Args:
         cluster: the cluster.
-        seconds: most seconds to wait.
+        seconds: longest time to wait.
 
     Returns:
         The notes of all tasks but this one.

@@ -165,7 +165,7 @@ def servers_without(folder: Path, cluster: Cluster, seconds: float) -> list[Task
     Args:
         folder: the folder.
         cluster: the cluster.
-        seconds: most seconds that each server may take.
+        seconds: longest time that each server may take.
     """
     token = secrets.token_hex(16)
     # If this process is killed meanwhile, the next one removes files with such names, see `glo_lib.runs.checkpoints.repair_checkpoints`.
