@@ -29,7 +29,9 @@ from glo_lib.runs.packed import ARRAYS, DESCRIPTION, MAX_BYTES, is_pretrained, p
 FORMAT = 1
 NUM_EXAMPLES, EXAMPLES_SEED = 6, 1  # drawn faces that no model was trained on
 NUM_MEASURED = 512  # codes by which the loss of precision is measured
-CODES_BYTES = 2_400_000  # of the codes that are written; of more codes an evenly spaced part
+CODES_BYTES = 2_400_000  # of the codes that are written, where there is so much room; of more codes an evenly spaced part
+OTHER_BYTES = 100_000  # of directions and of the description, which take 20 kB for the pretrained model
+LEAST_CODES = 256  # fewer make no map of the codes
 SEARCH_RATE, SEARCH_STEPS = 0.1, 150  # as `glo_lib.inference.encoding.encode` has them, with fewer steps
 ROWS_AT_ONCE = 256
 
@@ -122,8 +124,8 @@ def export_web(
         The folder.
 
     Raises:
-        ValueError: attributes or examples do not belong to the model, the files would be larger than ``max_bytes``, or a number is too
-            large for float16.
+        ValueError: attributes or examples do not belong to the model, the decoder leaves no room for codes within ``max_bytes``, or a
+            number is too large for float16.
 
     Example:
         ``export_web(load("pretrained"), "model")``
@@ -135,16 +137,18 @@ def export_web(
     size = model.config.image_size
     if examples is not None and (examples.shape[1:] != (size, size, 3) or examples.dtype != np.uint8):
         raise ValueError(f"examples are {examples.dtype} of shape {examples.shape}; give uint8 of shape (n, {size}, {size}, 3)")
-    rows = _written_rows(model.codes)
-    layers, arrays = fold_layers(model.variables, model.config.image_size), {"codes": model.codes[rows]}
-    named = []
-    for number, layer in enumerate(layers, start=1):
+    named, of_layers = [], {}
+    for number, layer in enumerate(fold_layers(model.variables, model.config.image_size), start=1):
         names = {"kernel": f"layer{number}/kernel", "bias": f"layer{number}/bias"}
-        arrays |= {names["kernel"]: layer.kernel, names["bias"]: layer.bias}
+        of_layers |= {names["kernel"]: layer.kernel, names["bias"]: layer.bias}
         named.append({**layer._asdict(), **names})
-    directions, of_attributes = describe_directions(model.codes, attributes, rows)
+    rest = search_arrays(model) | ({} if examples is None else {"examples": examples})
+    bytes_per_code = 2 * model.config.num_dims + (0 if attributes is None else len(attributes.names))
+    _written_rows(model.codes, bytes_per_code, of_layers | rest, max_bytes)  # the priors below may take minutes to fit: refuse before
     priors, of_priors = describe_priors(model, stored_samples)
-    arrays |= of_attributes | of_priors | search_arrays(model) | ({} if examples is None else {"examples": examples})
+    rows = _written_rows(model.codes, bytes_per_code, of_layers | of_priors | rest, max_bytes)
+    directions, of_attributes = describe_directions(model.codes, attributes, rows)
+    arrays = {"codes": model.codes[rows]} | of_layers | of_attributes | of_priors | rest
     description = {
         "format": FORMAT,
         "image_size": size,
@@ -196,8 +200,16 @@ def _unseen_faces(model: TrainedModel) -> np.ndarray:
     return np.array(decode_as_in(model.config, list_images(load_faces(NUM_EXAMPLES, EXAMPLES_SEED))).array())
 
 
-def _written_rows(codes: np.ndarray) -> np.ndarray:
-    most = CODES_BYTES // (2 * codes.shape[1])
+def _written_rows(codes: np.ndarray, bytes_per_code: int, others: Mapping[str, np.ndarray], max_bytes: int) -> np.ndarray:
+    """Return which codes are written beside other arrays: all, or as many as there is room for, evenly spaced."""
+    taken = len(pack_arrays(others)[1]) + OTHER_BYTES
+    room = (max_bytes - taken) // bytes_per_code
+    if room < min(len(codes), LEAST_CODES):
+        raise ValueError(
+            f"the decoder and what a search needs take {taken:,} bytes, and the files may have {max_bytes:,} with the codes; "
+            "train with narrower layers (num_filters)"
+        )
+    most = min(room, CODES_BYTES // (2 * codes.shape[1]))
     return np.arange(len(codes)) if len(codes) <= most else np.linspace(0, len(codes) - 1, most).astype(int)
 
 

@@ -42,8 +42,23 @@ def test_what_does_not_belong_to_the_model_is_refused(trained_model, tmp_path):
         export_web(trained_model, tmp_path / "a", Attributes(("x",), np.ones((3, 1))))
     with pytest.raises(ValueError, match=r"examples are float64 of shape \(1, 32, 32, 3\); give uint8 of shape \(n, 32, 32, 3\)"):
         export_web(trained_model, tmp_path / "a", examples=np.ones((1, 32, 32, 3)))
-    with pytest.raises(ValueError, match=r"the model would take [\d,]+ bytes, and at most 1,000 are allowed"):
-        export_web(trained_model, tmp_path / "a", stored_samples=FEW, max_bytes=1000)
+    assert not (tmp_path / "a").exists()
+
+
+def test_as_many_codes_are_written_as_there_is_room_for_beside_the_decoder(trained_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "LEAST_CODES", 5)
+    whole = export_web(trained_model, tmp_path / "whole", stored_samples=FEW)
+    of_codes = read_web(whole).arrays["codes"].size * 2
+    others = (whole / "arrays.bin").stat().st_size - of_codes + export.OTHER_BYTES
+    page = export_web(trained_model, tmp_path / "page", stored_samples=FEW, max_bytes=others + of_codes // 4)
+    assert 12 <= read_web(page).description["num_codes"] < 48  # the room kept for directions is more than they take
+    assert sum(path.stat().st_size for path in page.iterdir()) <= others + of_codes // 4
+
+
+def test_a_decoder_that_leaves_no_room_is_refused_before_the_priors_are_fitted(trained_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "describe_priors", None)
+    with pytest.raises(ValueError, match=r"take [\d,]+ bytes, and the files may have 101,000 with the codes; train with narrower layers"):
+        export_web(trained_model, tmp_path / "a", max_bytes=101_000)
     assert not (tmp_path / "a").exists()
 
 
