@@ -74,6 +74,11 @@ def in_precision(layers: Callable[[tf.Tensor], Any], inputs: tf.Tensor, precisio
         return tf.nest.map_structure(lambda output: tf.cast(output, tf.float32), layers(tf.cast(inputs, precision)))
 
 
+def loss_scale_variables() -> list[tf.Variable]:
+    """The variables of `LossScaling` in the default graph: none, unless it trains in float16."""
+    return [variable for variable in v1.global_variables() if variable.op.name in ("current_loss_scale", "good_steps")]
+
+
 class LossScaling:
     """TensorFlow's dynamic loss scaling, for float16, whose smallest gradients would become zero.
 

@@ -255,20 +255,31 @@ class VerifiedSaver(v1.train.Saver):
 
     Args:
         restored: the checkpoint that the run continues from; it is not written a second time.
+        dispensable: variables that get their initial values if that checkpoint lacks them, as it does if the run has changed its precision.
         settings: further arguments of ``tf.compat.v1.train.Saver``.
 
     Attributes:
         newest: prefix of the checkpoint that was written last, or of the restored one if none has been written; verified in both cases.
     """
 
-    def __init__(self, restored: str | None = None, **settings: Any):
+    def __init__(self, restored: str | None = None, dispensable: Sequence[tf.Variable] = (), **settings: Any):
         super().__init__(max_to_keep=MAX_TO_KEEP, save_relative_paths=True, **settings)  # so that a run folder can be moved
         self._restored = self.newest = restored
+        held = tf.train.load_checkpoint(restored).get_variable_to_shape_map() if restored and dispensable else {}
+        missing = [variable for variable in dispensable if restored and variable.op.name not in held]
+        names = {variable.op.name for variable in missing}
+        self._expected = [variable for variable in v1.global_variables() if variable.op.name not in names]
+        self._initialise_missing = v1.variables_initializer(missing)
+        self._without_missing = v1.train.Saver(self._expected, **settings) if missing else None
 
     def restore(self, sess: v1.Session, save_path: str) -> None:
         """Restore the variables as the base class does; raise a `ValueError` for a checkpoint of another model."""
-        check_fits(save_path, dict(map(_saved_name_and_shape, v1.global_variables())))
-        super().restore(sess, save_path)
+        check_fits(save_path, dict(map(_saved_name_and_shape, self._expected)))
+        if self._without_missing:
+            self._without_missing.restore(sess, save_path)
+            sess.run(self._initialise_missing)
+        else:
+            super().restore(sess, save_path)
 
     def save(self, sess: v1.Session, save_path: str, global_step: int | None = None, **settings: Any) -> str:
         """Save the variables as the base class does; if the disk is full, raise an `OSError` that names the previous checkpoint."""

@@ -25,6 +25,7 @@ from glo_lib.graph.placement import bytes_between_devices, device_of, operations
 from glo_lib.images.store import DecodedImages
 from glo_lib.losses import LOSSES
 from glo_lib.networks import efficientnet
+from glo_lib.runs.checkpoints import newest_checkpoint
 from glo_lib.runs.folder import Progress, read_hardware, read_json
 from glo_lib.runs.run import Run
 from glo_lib.training import Setting, build_loss, build_model, build_train_ops, train
@@ -239,6 +240,22 @@ def test_a_run_keeps_its_precision_wherever_it_is_continued(gpus, small_images, 
     train(small_config(small_images, run, precision="bfloat16", num_epochs=3))
     result = train(small_config(small_images, run, precision="auto", change_precision=True))
     assert result.metrics["precision"] == "float32" and result.metrics["steps"] == 24
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_a_run_may_change_to_a_precision_with_more_or_with_fewer_variables(gpus, before, after, small_images, tmp_path, no_figures):
+    gpus(AMPERE)
+    run = tmp_path / "run"
+    train(small_config(small_images, run, precision=before, num_epochs=2))
+    result = train(small_config(small_images, run, precision=after, change_precision=True))
+    assert result.metrics["precision"] == after and result.metrics["steps"] == 24
+    assert ("current_loss_scale" in checkpoint_names(run)) == (after == "float16")
+    again = train(small_config(small_images, run, precision=after, num_epochs=5, change_precision=True))  # restores what it has saved
+    assert again.metrics["steps"] == 30
+
+
+def checkpoint_names(run):
+    return [name for name, _ in tf.train.list_variables(newest_checkpoint(run))]
 
 
 def test_a_finished_run_is_evaluated_without_the_gpus_that_it_was_trained_on(gpus, small_images, tmp_path, no_figures):
