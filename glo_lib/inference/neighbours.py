@@ -14,6 +14,7 @@ from glo_lib.images.pixels import ImageRows, flat_blocks, slices, to_floats
 
 BLOCK_BYTES = 8 * 2**20  # float32 rows held at once, few enough for the caches of the processor
 QUERY_BYTES = 256 * 2**20  # float32 queries held at once; each further block of queries takes another pass over the rows
+DISTANCES = 2**20  # float64 distances held at once; more would be slower as well, because they do not fit in the caches
 FLOAT64_ROWS = 64  # candidates that are compared in float64 at once
 
 
@@ -106,20 +107,26 @@ def nearest_rows(
 
 def _candidates(queries: np.ndarray, rows: ImageRows, num_neighbours: int, excluded: np.ndarray) -> list[np.ndarray]:
     """For each query, return the indices of the rows whose float32 distance is, within rounding, at most that of the k-th nearest row."""
-    query_norms = np.square(queries, dtype=np.float64).sum(1)
+    query_norms = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
     lists = [_Shortlist(num_neighbours) for _ in queries]
     largest, first = 0.0, 0
     for block in flat_blocks(rows, block_bytes=BLOCK_BYTES):
         norms = np.einsum("ij,ij->i", block, block).astype(np.float64)
         largest = max(largest, float(norms.max()))
-        distances = query_norms[:, None] - 2 * (block @ queries.T).T.astype(np.float64) + norms  # (n, rows of the block)
-        here = np.flatnonzero((excluded >= first) & (excluded < first + len(block)))
-        distances[here, excluded[here] - first] = np.inf
-        for shortlist, row, query_norm in zip(lists, distances, query_norms, strict=True):
-            shortlist.add(first, row, _rounding_bound(query_norm, largest, queries.shape[1]))
+        for part in slices(len(queries), max(1, DISTANCES // len(block))):
+            distances = query_norms[part, None] - 2 * (block @ queries[part].T).T.astype(np.float64) + norms  # (queries, rows of the block)
+            _exclude(distances, excluded[part] - first)
+            for shortlist, row, query_norm in zip(lists[part], distances, query_norms[part], strict=True):
+                shortlist.add(first, row, _rounding_bound(query_norm, largest, queries.shape[1]))
         first += len(block)
         _release_pages(rows)
     return [shortlist.rows for shortlist in lists]
+
+
+def _exclude(distances: np.ndarray, columns: np.ndarray) -> None:
+    """Make one distance of each query infinite, if the column is one of the block."""
+    here = np.flatnonzero((columns >= 0) & (columns < distances.shape[1]))
+    distances[here, columns[here]] = np.inf
 
 
 def _rounding_bound(query_norm: float, largest: float, entries: int) -> float:

@@ -1,5 +1,7 @@
 """Nearest neighbours are those of brute force, whatever the rounding."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ def use_small_blocks(patch, entries, queries=3, rows=5):
     """Search in blocks of a few queries and rows. The result must not depend on where the blocks end."""
     patch.setattr(neighbours, "QUERY_BYTES", 4 * entries * queries)
     patch.setattr(neighbours, "BLOCK_BYTES", 4 * entries * rows)
+    patch.setattr(neighbours, "DISTANCES", 2 * rows)
     patch.setattr(neighbours, "FLOAT64_ROWS", 2)
 
 
@@ -107,6 +110,18 @@ def test_a_block_of_queries_takes_one_pass_over_the_rows(monkeypatch):
     monkeypatch.setattr(neighbours, "flat_blocks", lambda rows, **settings: passes.append(rows) or flat_blocks(rows, **settings))
     nearest_rows(np.eye(20), np.eye(20))
     assert len(passes) == 1
+
+
+def test_the_memory_of_the_search_does_not_grow_with_the_number_of_distances():
+    """There are 8 million distances, of 64 MB in float64. One part of them takes 8 MB, and its formula holds a few copies."""
+    queries, rows = (np.random.default_rng(seed).standard_normal((count, 1)) for seed, count in ((0, 200), (1, 40_000)))
+    tracemalloc.start()
+    try:
+        nearest_rows(queries, rows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * queries.size * rows.size
 
 
 @pytest.mark.parametrize(
