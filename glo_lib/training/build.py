@@ -444,6 +444,7 @@ def build_optimizers(config: TrainConfig, rate_scale: tf.Tensor) -> tuple[v1.tra
     decoder_rate, code_rate = rate_scale * config.learning_rate, rate_scale * config.code_learning_rate
     re_project = {"sphere": _project_to_initial_sphere(config), "ball": project_ball, "none": None}[config.projection]
     if config.optimizer == "sgd":
+        code_rate *= config.gpus  # the loss is the mean over the towers, and an image is in the batch of one of them
         return v1.train.GradientDescentOptimizer(decoder_rate, name="DecoderSgd"), RowwiseSgd(code_rate, re_project, name="CodeSgd")
     if config.projection == "ball":
         # Adam's steps do not depend on the size of the gradient. In the unit ball they have to be as much smaller as the codes are.

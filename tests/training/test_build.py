@@ -38,6 +38,32 @@ def test_two_towers_give_the_gradient_of_one_tower_with_twice_the_batch_size(sma
     assert np.count_nonzero(np.abs(one[-1]).sum(axis=1)) == 8  # the codes of the batch and no others
 
 
+def code_steps_of_gradient_descent(setting):
+    """Take the first step from fixed weights and codes, and return by how much it moved each code."""
+    with tf.Graph().as_default():
+        model = build_model(setting)
+        ops = build_train_ops(setting, model, build_loss(setting, model))
+        with v1.Session(config=setting.devices.session_config) as session:
+            session.run(v1.global_variables_initializer())
+            numbers = np.random.default_rng(3)
+            for variable in model.decoder_variables:
+                if variable.trainable:
+                    variable.load(numbers.normal(0, 0.3, variable.shape).astype(np.float32), session)
+            codes = numbers.normal(0, 0.1, model.codes.shape).astype(np.float32)
+            model.codes.load(codes, session)
+            session.run(ops.step)
+            return session.run(model.codes) - codes
+
+
+def test_a_step_of_gradient_descent_moves_a_code_as_far_with_two_towers_as_with_one(small_config, small_images, tmp_path):
+    settings = {"optimizer": "sgd", "projection": "ball", "batch_size": 4, "code_learning_rate": 1e-3}
+    one = code_steps_of_gradient_descent(prepare(small_config(small_images, tmp_path / "one", gpus=1, **settings)))
+    two = code_steps_of_gradient_descent(prepare(small_config(small_images, tmp_path / "two", gpus=2, **settings)))
+    moved = np.abs(one).sum(axis=1) > 0
+    assert moved.sum() == 4 and (np.abs(two).sum(axis=1) > 0).sum() == 8
+    np.testing.assert_allclose(two[moved], one[moved], rtol=1e-3, atol=1e-9)
+
+
 def test_towers_share_their_variables_are_placed_on_their_devices_and_update_batch_norm_once(small_config, small_images, tmp_path):
     setting = prepare(small_config(small_images, tmp_path, gpus=2, batch_size=4))
     with tf.Graph().as_default() as graph:
