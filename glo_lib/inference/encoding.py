@@ -26,8 +26,8 @@ from glo_lib.inference.model import TrainedModel, check_one_code_per_image
 from glo_lib.inference.priors import fit_diagonal_gaussian
 from glo_lib.projection import get_projection, project_array
 
-CODES_PER_BATCH = 256  # codes that are optimised at once
-TRIAL_STEP = 0.01  # length of the step in the test of convergence, in units of the radius of the sphere
+CODES_PER_BATCH = 256  # codes that are optimised at once up to 64 pixels; fewer for larger images, whose feature maps take more memory
+TRIAL_STEP = 0.01  # length of the step in the test of convergence, in units of the norm of a typical code
 CONVERGED_GAIN = 0.003  # share of the error by which such a step may still reduce the error of a converged code
 MIN_SCALE = 1e-3  # standard deviation of the codes in the prior term, at least
 MIN_ERROR = 1e-4  # mean squared error (46 dB) below which an improvement is invisible
@@ -105,7 +105,8 @@ class Encoding(NamedTuple):
     Attributes:
         codes: (n, d) projected codes, the best of all starts and steps.
         errors: (n,) mean squared error of each image over the pixels that the mask shows, plus the weighted prior term.
-        converged: (n,) whether a step of a hundredth of the sphere's radius down the gradient would reduce the error by less than 0.3 %.
+        converged: (n,) whether a small step down the gradient would reduce the error by less than 0.3 %. The length of the step is a
+            hundredth of the norm of a typical code: of 1 on the sphere and in the ball, of sqrt(d) without a projection.
         best_start: (n,) number of the start that led to the code.
         losses: (steps + 1, starts, n) error of each start before the first step and after each step.
         starts: names of the starts.
@@ -151,7 +152,8 @@ def encode(
         restarts: number of starts: the regression (if given), the mean code, and random codes. The random codes come from a diagonal
             Gaussian that is fitted to the learned codes.
         steps: steps of Adam from each start.
-        learning_rate: in units of a sphere of radius sqrt(d), like ``TrainConfig.code_learning_rate``.
+        learning_rate: for codes whose entries are of size 1, as on a sphere of radius sqrt(d), like ``TrainConfig.code_learning_rate``. On
+            the unit sphere and in the unit ball it is divided by sqrt(d).
         seed: seed of the random starts.
         prior_weight: weight of a prior term that is added to the error: the squared Mahalanobis distance of the code from the mean of the
             learned codes, divided by the number of dimensions. It is about 1 for a learned code. Without it the hidden pixels are not
@@ -176,8 +178,8 @@ def encode(
     if not prior_weight >= 0:
         raise ValueError(f"prior_weight is {prior_weight}; it must be at least 0")
     names, starts = _starting_codes(model, images, regression, mask, restarts, seed)
-    rate = learning_rate / np.sqrt(model.config.num_dims)
-    chunk = max(1, min(len(images), CODES_PER_BATCH // restarts))
+    rate = learning_rate * _typical_norm(model.config) / np.sqrt(model.config.num_dims)
+    chunk = min(len(images), _images_at_once(model.config.image_size, restarts))
     parts = []
     with tf.Graph().as_default(), open_session() as session:
         search = build_search(model, chunk * restarts, prior_weight)
@@ -189,6 +191,17 @@ def encode(
     codes, errors, converged, best_start, losses = joined
     count = len(images)
     return Encoding(codes[:count], errors[:count], converged[:count], best_start[:count], losses[..., :count], names)
+
+
+def _images_at_once(image_size: int, restarts: int) -> int:
+    """Return for how many images codes are searched at once, each from several starts."""
+    num_codes = min(CODES_PER_BATCH, CODES_PER_BATCH * 64**2 // image_size**2)
+    return max(1, num_codes // restarts)
+
+
+def _typical_norm(config: TrainConfig) -> float:
+    """Return the norm of a typical code: 1 on the sphere and in the ball; sqrt(d) without a projection, where entries are of size 1."""
+    return float(np.sqrt(config.num_dims)) if config.projection == "none" else 1.0
 
 
 class SearchGraph(NamedTuple):
@@ -304,7 +317,7 @@ def _has_converged(
     """Return whether a small projected step down the gradient would, to first order, hardly reduce the error."""
     gradient = session.run(search.gradient, {**feed, search.codes: codes})
     length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
-    moved = model.project(codes - TRIAL_STEP * gradient / length)
+    moved = model.project(codes - TRIAL_STEP * _typical_norm(model.config) * gradient / length)
     return -np.sum(gradient * (moved - codes), axis=1) <= CONVERGED_GAIN * np.maximum(errors, MIN_ERROR)
 
 

@@ -74,6 +74,36 @@ def test_results_do_not_depend_on_the_batches(trained_model, trained_images, reg
     np.testing.assert_allclose(together.codes, apart.codes, atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("image_size", "restarts", "expected"), [(32, 4, 64), (64, 4, 64), (64, 3, 85), (128, 4, 16), (256, 4, 4), (256, 20, 1)]
+)
+def test_the_codes_of_large_images_are_searched_for_fewer_at_once(image_size, restarts, expected):
+    assert encoding._images_at_once(image_size, restarts) == expected
+
+
+def with_projection(model, projection):
+    config = type(model.config).from_parameters({**model.config.as_dict(), "projection": projection})
+    return TrainedModel(config, model.codes, from_arrays(model.variables))
+
+
+@pytest.mark.parametrize(("projection", "size"), [("none", 1.0), ("ball", 6**-0.5)])
+def test_a_step_is_as_long_as_the_codes_are_large(trained_model, trained_images, projection, size):
+    """The first step of Adam changes every entry by the rate. The codes have six dimensions, and the mean code is inside the ball."""
+    model = with_projection(trained_model, projection)
+    found = encode(model, trained_images[:2], restarts=1, steps=1, learning_rate=1e-3)
+    np.testing.assert_allclose(np.abs(found.codes - model.codes.mean(axis=0)), 1e-3 * size, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("projection", "limit"), [("none", 0.1), ("ball", 0.3)])
+def test_a_code_has_converged_if_a_hundredth_of_its_typical_norm_gains_little(projection, limit):
+    """The error is 1 and falls linearly. In nine dimensions a step is 0.03 long without a projection, and 0.01 in the ball."""
+    slopes = limit * np.array([0.9, 1.1])
+    session = types.SimpleNamespace(run=lambda tensor, feed: slopes[:, None] * np.eye(9)[:2])
+    model = types.SimpleNamespace(config=types.SimpleNamespace(projection=projection, num_dims=9), project=lambda codes: codes)
+    search = types.SimpleNamespace(gradient=None, codes="codes")
+    assert encoding._has_converged(session, search, {}, model, np.zeros((2, 9)), np.ones(2)).tolist() == [True, False]
+
+
 def test_random_starts_depend_on_the_seed_and_not_on_the_other_images(trained_model, trained_images):
     encodings = [encode(trained_model, trained_images[:count], restarts=3, steps=1, seed=seed) for count, seed in ((2, 1), (1, 1), (2, 2))]
     both, first, other = (found.losses[0] for found in encodings)
@@ -144,8 +174,7 @@ def test_a_single_training_image_can_be_encoded(trained_model, trained_images):
 
 
 def test_in_the_ball_codes_move_from_the_surface_to_the_inside(trained_model):
-    config = type(trained_model.config).from_parameters({**trained_model.config.as_dict(), "projection": "ball"})
-    ball = TrainedModel(config, trained_model.codes, from_arrays(trained_model.variables))
+    ball = with_projection(trained_model, "ball")
     inside = 0.4 * trained_model.codes[:3]
     found = encode(ball, ball.decode(inside), restarts=4, steps=250)
     np.testing.assert_allclose(np.linalg.norm(found.codes, axis=1), 0.4, atol=0.1)
