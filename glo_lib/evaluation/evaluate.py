@@ -17,7 +17,8 @@ from glo_lib.figures.run import run_figures
 from glo_lib.graph.backend import tf
 from glo_lib.images.pixels import ImageRows, slices, to_floats
 from glo_lib.inference.encoder import load_encoder
-from glo_lib.inference.model import TrainedModel, load
+from glo_lib.inference.model import TrainedModel, load_stored_codes
+from glo_lib.inference.variables import from_checkpoint
 from glo_lib.runs.folder import read_hardware, read_history, read_json, write_codes, write_json
 from glo_lib.runs.run import OpenRun
 from glo_lib.system.progress import slow_progress
@@ -46,9 +47,9 @@ def evaluate(run: OpenRun) -> dict[str, Any]:
         if metrics.get("steps") == run.progress.step:
             return metrics
     with slow_progress("metrics and figures"):
-        if run.config.model == "vae":
-            write_codes(folder, load_encoder(run).encode(run.images.array()).mean)
-        model = load(run)
+        # Not `load`, which refuses the codes of a VAE before their evaluation is complete.
+        codes = load_encoder(run).encode(run.images.array()).mean if run.config.model == "vae" else load_stored_codes(run)
+        model = TrainedModel(run.config, codes, from_checkpoint(run.trained_checkpoint()))
         write_codes(folder, model.codes)
         metrics = measure(run, model)
         write_figures(folder / "figures", run_figures(folder, model, run.images.array()))

@@ -13,7 +13,7 @@ from glo_lib.images.pixels import ImageRows, slices
 from glo_lib.inference.variables import Fill, from_arrays, from_checkpoint, unreadable_checkpoint
 from glo_lib.projection import get_projection, project_array
 from glo_lib.runs.checkpoints import check_fits
-from glo_lib.runs.folder import read_codes
+from glo_lib.runs.folder import read_codes, read_json
 from glo_lib.runs.packed import is_pretrained, read_packed
 from glo_lib.runs.run import Run, read_run
 
@@ -109,8 +109,9 @@ def load(run: str | Path | Run) -> TrainedModel:
     Raises:
         FileNotFoundError: the folder contains no run, or no checkpoint, or a VAE whose images have not been encoded (no ``codes.npy``); or
             the library was installed without its pretrained model.
-        ValueError: ``config.json`` is damaged, no checkpoint can be used, or the checkpoint belongs to another model. (If only the newest
-            checkpoint is damaged, the checkpoint before it is loaded, with a warning.)
+        ValueError: ``config.json`` is damaged, no checkpoint can be used, the checkpoint belongs to another model, or the codes of a VAE
+            are those of another checkpoint, because training goes on or was killed. (If only the newest checkpoint is damaged, the
+            checkpoint before it is loaded, with a warning.)
 
     Example:
         ``load(result.run_dir).decode(codes)``
@@ -119,7 +120,7 @@ def load(run: str | Path | Run) -> TrainedModel:
         packed = read_packed()
         return TrainedModel(packed.config, packed.codes, from_arrays(packed.variables, packed.weights))
     run = run if isinstance(run, Run) else read_run(run)
-    codes = load_stored_codes(run) if run.config.model == "glo" else read_codes(run.folder)
+    codes = load_stored_codes(run) if run.config.model == "glo" else _read_codes_of_checkpoint(run)
     return TrainedModel(run.config, codes, from_checkpoint(run.trained_checkpoint()))
 
 
@@ -143,6 +144,22 @@ def load_stored_codes(run: str | Path | Run) -> np.ndarray:
         return tf.train.load_checkpoint(checkpoint).get_tensor("codes")
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise unreadable_checkpoint(checkpoint, error) from None
+
+
+def _read_codes_of_checkpoint(run: Run) -> np.ndarray:
+    """Read ``codes.npy`` of a VAE; raise a `ValueError` if it was not computed from the checkpoint of the run.
+
+    The codes are computed by the evaluation at the end of training, which writes its step to ``metrics.json`` when it is complete.
+    """
+    codes, metrics = read_codes(run.folder), run.folder / "metrics.json"
+    step = read_json(metrics).get("steps") if metrics.exists() else None
+    if step != run.progress.step:
+        evaluated = "its evaluation is not complete" if step is None else f"its codes are those of step {step}"
+        raise ValueError(
+            f"{str(run.folder)!r} holds a VAE at step {run.progress.step}, and {evaluated}; its encoder computes the codes when training "
+            "ends, so wait until it ends, or train with the same settings to the end"
+        )
+    return codes
 
 
 def check_one_code_per_image(codes: np.ndarray, images: ImageRows) -> None:

@@ -11,9 +11,11 @@ from glo_lib.graph.backend import tf
 from glo_lib.inference import model as model_module
 from glo_lib.inference.model import GRADIENT_ATTRIBUTE, load, load_stored_codes
 from glo_lib.runs.checkpoints import DATA
+from glo_lib.runs.folder import read_json, write_json
 from glo_lib.runs.run import read_run
 
 v1 = tf.compat.v1
+EVALUATED_VAE = Path(__file__).parents[1] / "runs" / "earlier_version" / "vae"
 
 
 def test_a_model_and_its_stored_codes_are_loaded_from_a_moved_folder_or_a_run(trained_run, trained_model, tmp_path):
@@ -94,3 +96,15 @@ def test_missing_and_damaged_checkpoints_are_named(trained_run, tmp_path):
         index.write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"no checkpoint in .*broken' can be used"):
         load(broken)
+
+
+def test_the_codes_of_a_vae_are_not_used_with_the_decoder_of_another_step(tmp_path):
+    folder = shutil.copytree(EVALUATED_VAE, tmp_path / "run")
+    assert load(folder).codes.shape == (16, 4)
+    metrics = read_json(folder / "metrics.json")
+    write_json(folder / "metrics.json", {**metrics, "steps": 12})  # what it holds while training goes on
+    with pytest.raises(ValueError, match=r"a VAE at step 16, and its codes are those of step 12; .* train with the same settings"):
+        load(folder)
+    (folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"a VAE at step 16, and its evaluation is not complete; .* wait until it ends"):
+        load(folder)

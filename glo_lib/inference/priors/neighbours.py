@@ -3,7 +3,7 @@
 A Gaussian fills the space between all codes. This prior stays near the codes: it takes a random one, and moves it part of the way to one of
 its nearest neighbours. Its samples look better for that reason, and they resemble training images more than those of a Gaussian do; how
 much is measured by the memorisation ratio (`glo_lib.evaluation.metrics.memorisation_ratio`) and by
-`glo_lib.evaluation.coverage.measure_code_distances`.
+`glo_lib.evaluation.code_space.measure_code_distances`.
 """
 
 from dataclasses import dataclass
