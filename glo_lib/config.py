@@ -29,6 +29,7 @@ SPLITS = ("auto", "share", "partition", "identity")  # glo_lib.images.split
 CROPS = ("square", "tight", "landmarks")  # glo_lib.images.crop, glo_lib.images.landmarks
 SWITCHES = ("auto", "true", "false")
 MODELS = ("glo", "vae")
+VAE_SETTINGS = ("kl_weight", "learned_noise")  # without effect on a GLO model, which has no KL divergence
 # Settings that may change when a run is resumed, because they only affect its length, its reports and its folders. The images are compared
 # by the manifest of the run folder, so what decides which of them are taken may change too.
 CHANGEABLE_ON_RESUME = frozenset(
@@ -173,7 +174,7 @@ class TrainConfig:
             object.__setattr__(self, field.name, value)
         self._match_crops()
         self._check_losses()
-        self._check_noise()
+        self._check_vae()
         if not self.num_filters:
             object.__setattr__(self, "num_filters", num_filters_for(self.image_size))
         if self.model == "vae":
@@ -212,7 +213,13 @@ class TrainConfig:
                 raise ValueError(f"loss is {self.loss!r}, and phases name losses of their own; leave loss out")
             object.__setattr__(self, "loss", last)
 
-    def _check_noise(self) -> None:
+    def _check_vae(self) -> None:
+        for name in VAE_SETTINGS if self.model == "glo" else ():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, and model is 'glo', which has no KL divergence; "
+                    f"give model 'vae' too, or leave {name} out"
+                )
         other = next((phase.loss for phase in self.recipe if phase.loss != "mse"), None)
         if self.learned_noise and other is not None:
             raise ValueError(f"learned_noise is True, and the loss is {other!r}; Gaussian noise belongs to the squared error, loss mse")
@@ -251,6 +258,22 @@ class TrainConfig:
             raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; {hint}known are {', '.join(sorted(known))}")
         return cls(**parameters)
 
+    @classmethod
+    def from_stored(cls, settings: Mapping[str, Any]) -> "TrainConfig":
+        """Create settings from those that were stored with a run or a model, perhaps by an earlier version.
+
+        Earlier versions accepted `VAE_SETTINGS` for a GLO model too. They had no effect, so they get their defaults here.
+
+        Raises:
+            ValueError: as for `from_parameters`.
+
+        Example:
+            >>> TrainConfig.from_stored({"model": "glo", "kl_weight": 0.1}).kl_weight
+            1.0
+        """
+        without_effect = VAE_SETTINGS if settings.get("model", "glo") == "glo" else ()
+        return cls.from_parameters({name: value for name, value in settings.items() if name not in without_effect})
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values for JSON or YAML; `from_parameters` converts them back."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
@@ -268,8 +291,9 @@ class TrainConfig:
         """Check that a run with these settings is possible with a number of images.
 
         Raises:
-            ValueError: the batches of all towers are larger than the data, or there are fewer principal components than dimensions; the
-                message names everything that does not fit, and values that fit together.
+            ValueError: the batches of all towers are larger than the data, there are fewer principal components than dimensions, or the
+                codes have more dimensions than the images have values; the message names everything that does not fit, and values that
+                fit together.
         """
         misfit = self.describe_misfit(num_images)
         if misfit:
@@ -299,11 +323,15 @@ class TrainConfig:
             values |= {"batch_size": num_images // gpus} | ({} if gpus == self.gpus else {"gpus": gpus})
             limit = f"it can be at most {num_images // gpus}" if gpus == self.gpus else "not even one for each tower"
             found.append(f"batch_size is {self.batch_size} on each of {self.gpus} tower(s), and there {are} to train on; {limit}")
-        most = num_images - 1
+        most, entries = num_images - 1, 3 * self.image_size**2
+        if self.num_dims > entries:
+            values["num_dims"] = entries
+            size = f"{self.image_size}x{self.image_size}"
+            found.append(f"num_dims is {self.num_dims}, and an image of {size} pixels has {entries} values; give at most {entries}")
         if self.model == "glo" and self.code_init == "pca" and self.num_dims > most:
             # The sphere in one dimension is two points, so that one component would be of no use.
             if most > 1:
-                values["num_dims"] = most
+                values["num_dims"] = min(most, entries)
             else:
                 values["code_init"] = "normal"
             components = f"{most} principal component{'' if most == 1 else 's'} to start from"

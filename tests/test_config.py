@@ -73,7 +73,7 @@ def test_a_wrong_value_is_refused_with_the_name_of_the_setting_and_what_is_allow
         assert allowed in explained
 
 
-LIMITS = {"num_samples": 0, "held_out": 0.9, "num_dims": 1, "kernel_size": 2, "gpus": 1, "batch_size": 1, "kl_weight": 0.0}
+LIMITS = {"num_samples": 0, "held_out": 0.9, "num_dims": 1, "kernel_size": 2, "gpus": 1, "batch_size": 1, "kl_weight": 0.0, "model": "vae"}
 LIMITS |= {"average_decay": 0.0, "num_epochs": 1, "max_seconds": 0.0, "summary_steps": 1, "checkpoint_seconds": 1, "seed": 2**63 - 1}
 
 
@@ -165,6 +165,7 @@ def test_the_number_of_steps_is_the_number_of_visits_divided_by_the_batch(num_ep
 
 
 FEW = "batch_size is {} on each of {} tower(s), and there {} to train on; {}"
+LONG = "num_dims is 3073, and an image of 32x32 pixels has 3072 values; give at most 3072"
 FLAT = "num_dims is {}, and there {}, with {} to start from; give {}"
 
 
@@ -211,6 +212,22 @@ FLAT = "num_dims is {}, and there {}, with {} to start from; give {}"
             "-p code_init normal",
         ),
         ({"batch_size": 1, "num_dims": 10, "code_init": "normal"}, 1, [], ""),
+        ({"batch_size": 1, "num_dims": 3072, "code_init": "normal", "image_size": 32}, 1, [], ""),
+        ({"batch_size": 1, "num_dims": 3073, "code_init": "normal", "image_size": 32}, 1, [LONG], "-p num_dims 3072"),
+        ({"num_dims": 3073, "model": "vae", "image_size": 32}, 50, [LONG], "-p num_dims 3072"),
+        ({"num_dims": 3073, "image_size": 32}, 9000, [LONG], "-p num_dims 3072"),
+        (
+            {"num_dims": 3073, "image_size": 32},
+            3073,
+            [LONG, FLAT.format(3073, "are 3073 images", "3072 principal components", "at most 3072, or code_init 'normal'")],
+            "-p num_dims 3072",
+        ),
+        (
+            {"num_dims": 3073, "image_size": 32},
+            40,
+            [LONG, FLAT.format(3073, "are 40 images", "39 principal components", "at most 39, or code_init 'normal'")],
+            "-p num_dims 39",
+        ),
         ({"batch_size": 1, "num_dims": 10, "model": "vae"}, 1, [], ""),  # a VAE's codes come from its encoder
     ],
 )
@@ -257,6 +274,15 @@ def test_a_way_to_hold_out_without_a_share_is_refused():
         TrainConfig(held_out_by="identity")
 
 
+@pytest.mark.parametrize(("name", "value"), [("kl_weight", 0.1), ("learned_noise", True)])
+def test_a_setting_of_a_vae_is_refused_for_glo_unless_an_earlier_version_has_stored_it(name, value):
+    with pytest.raises(ValueError, match=rf"{name} is {value}, and model is 'glo', .*; give model 'vae' too, or leave {name} out"):
+        TrainConfig(**{name: value}, loss="lap1")
+    assert TrainConfig.from_stored({name: value, "num_dims": 7}) == TrainConfig(num_dims=7)
+    vae = TrainConfig(**{name: value}, model="vae")
+    assert TrainConfig.from_stored(vae.as_dict()) == vae and getattr(vae, name) == value
+
+
 def another_value(name: str) -> object:
     """An allowed value of a setting that is not the default."""
     field = FIELDS[name]
@@ -271,8 +297,8 @@ def another_value(name: str) -> object:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_two_runs_differ_in_the_settings_that_may_not_change(name):
-    share = {"held_out": 0.2} if name == "held_out_by" else {}
-    one, other = TrainConfig(**share), TrainConfig(**{name: another_value(name)}, **share)
+    needed = {"held_out_by": {"held_out": 0.2}, "kl_weight": {"model": "vae"}, "learned_noise": {"model": "vae"}}.get(name, {})
+    one, other = TrainConfig(**needed), TrainConfig(**{name: another_value(name)}, **needed)
     expected = [f"{name}: {getattr(one, name)!r}, not {another_value(name)!r}"]
     harmless = {"run_dir", "data_dir", "num_epochs", "max_seconds", "summary_steps", "checkpoint_seconds", "on_bad_image", "max_megapixels"}
     if name in harmless | {"held_out_by", "precision", "change_precision", "gpu_code_megabytes", "answer_seconds"}:

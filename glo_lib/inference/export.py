@@ -110,7 +110,7 @@ def load_npz(file: str | Path) -> TrainedModel:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
-        config = TrainConfig.from_parameters(json.loads(str(content["config"])))
+        config = TrainConfig.from_stored(json.loads(str(content["config"])))
         codes, weights = content["codes"], str(content["weights"])
     except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(file)!r} is not a file that export_npz wrote ({error})") from None

@@ -154,7 +154,7 @@ def read_config(folder: str | Path) -> TrainConfig:
     path = Path(folder) / "config.json"
     settings = read_json(path)
     try:
-        return TrainConfig.from_parameters(settings)
+        return TrainConfig.from_stored(settings)
     except ValueError as error:
         raise ValueError(f"{str(path)!r} holds a setting that is not allowed: {error}") from None
 

@@ -177,7 +177,7 @@ def read_packed(folder: str | Path | None = None) -> PackedModel:
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ValueError(f"{str(folder / ARRAYS)!r} does not have the digest that {DESCRIPTION} names; {_remedy(folder)}")
     try:
-        config = TrainConfig.from_parameters(description["settings"])
+        config = TrainConfig.from_stored(description["settings"])
         arrays = unpack_arrays(description["arrays"], content)
         samples = {name.removeprefix(SAMPLES): arrays.pop(name) for name in list(arrays) if name.startswith(SAMPLES)}
         return PackedModel(config, arrays.pop(CODES), arrays, description["weights"], description["provenance"], samples)

@@ -4,6 +4,7 @@ They are stored in ``earlier_version/``, whose README describes them.
 """
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from glo_lib.images.identity import read_digests
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.export import load_npz
 from glo_lib.inference.model import load
-from glo_lib.runs.folder import read_codes, read_json
+from glo_lib.runs.folder import read_codes, read_json, write_json
 from glo_lib.runs.images import training_images
 from glo_lib.runs.run import read_run
 from glo_lib.training import train
@@ -69,6 +70,18 @@ def test_a_finished_run_is_evaluated_without_training(earlier, config_of, expect
     assert again.keys() == metrics.keys() and (again["steps"], again["weights"]) == (metrics["steps"], metrics["weights"])
     assert [again[key] for key in ("psnr_db", "pca_psnr_db")] == pytest.approx([metrics["psnr_db"], metrics["pca_psnr_db"]], abs=1e-3)
     np.testing.assert_allclose(read_codes(earlier / name), expected[f"{name}_codes"], atol=1e-4)
+
+
+def test_settings_of_a_vae_that_were_accepted_for_glo_and_had_no_effect_do_no_harm(earlier, config_of):
+    of_vae = {"kl_weight": 0.1, "learned_noise": True}
+    folder, exported = earlier / "glo", earlier / "model.npz"
+    write_json(folder / "config.json", read_json(folder / "config.json") | of_vae)
+    with np.load(exported, allow_pickle=False) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    np.savez(exported, **content | {"config": json.dumps(json.loads(str(content["config"])) | of_vae)})
+    for model in (load(folder), load_npz(exported)):
+        assert (model.config.kl_weight, model.config.learned_noise) == (1.0, False)
+    assert train(config_of("glo")).metrics == read_json(folder / "metrics.json")
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -39,6 +39,12 @@ def test_the_packed_model_decodes_the_same_images_but_for_rounding(model, folder
         np.testing.assert_allclose(again.variables[name], value, rtol=0 if exact else 1e-3, atol=0 if exact else 1e-6)
 
 
+def test_a_setting_of_a_vae_that_an_earlier_version_accepted_for_glo_does_no_harm(folder):
+    path = folder / DESCRIPTION
+    path.write_text(path.read_text().replace('"kl_weight": 1.0', '"kl_weight": 0.1'))
+    assert read_packed(folder).config.kl_weight == 1.0
+
+
 def test_the_files_can_be_read_without_this_library(folder, model):
     description, content = json.loads((folder / DESCRIPTION).read_text()), (folder / ARRAYS).read_bytes()
     assert description["sha256"] == hashlib.sha256(content).hexdigest() and description["num_bytes"] == len(content)
