@@ -141,6 +141,8 @@ def cluster_gains(codes: np.ndarray, num_parts: Sequence[int] = NUM_PARTS) -> di
         raise ValueError(f"there are {len(codes)} codes; give at least two, because one is left out of the fit")
     is_left_out = np.arange(len(codes)) % LEFT_OUT == 0
     fitted_to, left_out = codes[~is_left_out], codes[is_left_out]
+    if len(fitted_to) == 1:
+        return {1: 0.0}  # a Gaussian that is fitted to one code has no width, and no mixture can be compared with it
     numbers = sorted({1, *(number for number in num_parts if number <= len(fitted_to))})
     found = {number: float(fit_mixture(fitted_to, "none", number).log_density(left_out).mean()) for number in numbers}
     return {number: density - found[1] for number, density in found.items()}

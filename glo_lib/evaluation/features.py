@@ -90,8 +90,8 @@ class AttributeClassifier:
         return self._run(self._probabilities, images)
 
     def _run(self, tensor: tf.Tensor, images: ImageRows) -> np.ndarray:
-        parts = [to_floats(np.asarray(images[rows])) for rows in slices(len(images), IMAGES_PER_BATCH)]
-        return np.concatenate([self._session.run(tensor, {self._images: part}) for part in parts])
+        batches = (to_floats(np.asarray(images[rows])) for rows in slices(len(images), IMAGES_PER_BATCH))
+        return np.concatenate([self._session.run(tensor, {self._images: batch}) for batch in batches])
 
 
 def _classify(images: tf.Tensor, num_features: int, num_attributes: int, is_training: bool) -> tuple[tf.Tensor, tf.Tensor]:

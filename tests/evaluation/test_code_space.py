@@ -60,6 +60,14 @@ def test_a_mixture_gains_where_there_are_clusters_and_loses_where_there_are_none
     assert cluster_gains(normal[:60], (20, 1000)).keys() == {1, 20} and cluster_gains(normal[:60], (20,))[20] < 0
 
 
+def test_two_codes_are_enough():
+    codes = circle([0, 90])
+    space = measure_code_space(model_of(codes), priors=["full Gaussian"], num_samples=5)
+    np.testing.assert_allclose(space.distances[TRAINING], chord(90), rtol=1e-6)
+    assert space.cluster_gains == cluster_gains(codes) == {1: 0.0}
+    assert cluster_gains(circle([0, 90, 180])).keys() == {1, 2}
+
+
 def test_too_few_codes_and_unknown_priors_are_refused():
     with pytest.raises(ValueError, match="there are 1 codes; give at least two"):
         cluster_gains(np.zeros((1, 2)))

@@ -1,5 +1,7 @@
 """Features of images tell apart what they should."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,18 @@ def test_the_classifier_tells_apart_attributes_of_new_images(classifier, monkeyp
     assert frechet_distance(with_bar, found[~labels[:, 0]]) > 5 * frechet_distance(with_bar[::2], with_bar[1::2])
     monkeypatch.setattr(features, "IMAGES_PER_BATCH", 128)
     np.testing.assert_allclose(classifier.features(images / np.float32(127.5) - 1), found, atol=1e-5)
+
+
+def test_the_images_are_converted_batch_by_batch(classifier, monkeypatch):
+    monkeypatch.setattr(features, "IMAGES_PER_BATCH", 64)
+    images, _ = images_with_bars(3000, 2)
+    tracemalloc.start()
+    try:
+        classifier.features(images)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < images.size  # bytes; as float32 all images take four times as many
 
 
 def test_equal_seeds_give_equal_classifiers():
