@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ HIDDEN_PRIOR_WEIGHT = (
     0.003  # weight of the prior on the codes, so that the filled half looks like the training images (chapter on inference)
 )
 DONE, PARTLY_DONE, REFUSED = 0, 1, 2
+NOT_READ = 141  # what a shell reports of a program that SIGPIPE ends
 CANNOT_TRAIN = 1
 
 
@@ -47,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the name of the program; default: ``sys.argv[1:]``.
 
     Returns:
-        The exit status: `DONE` (0), `PARTLY_DONE` (1) if some image files could not be read, or `REFUSED` (2) if nothing was done and the
-        reason was printed to standard error.
+        The exit status: `DONE` (0), `PARTLY_DONE` (1) if some image files could not be read, `REFUSED` (2) if nothing was done and the
+        reason was printed to standard error, or `NOT_READ` (141) if the program that read the output, such as ``head``, ended before.
 
     Raises:
         SystemExit: after ``--help`` (status 0), or if the arguments cannot be parsed (status 2).
@@ -57,8 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``main(["sample", "--run", "my_run", "--out", "samples.png"])``
     """
     options = _parser().parse_args(arguments)
-    if options.command in (_doctor, _data, _serve):
-        return options.command(options)
+    if options.command is _serve:
+        return _serve(options)
+    try:
+        status = options.command(options) if options.command in (_doctor, _data) else _use_run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python reports it again when it ends
+        return NOT_READ
+
+
+def _use_run(options: argparse.Namespace) -> int:
+    """Run a command that uses a run, and print why if it cannot be done."""
     # Imported here and not at the top: TensorFlow takes seconds to import, and --help and wrong options should not wait for it.
     from glo_lib.inference.export import check_free
     from glo_lib.runs.folder import RunFolderInUse
@@ -71,10 +84,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_free(options.out, options.force)
             check_not_among_images(options.run, options.out)
         return options.command(options)
-    except (ValueError, FileNotFoundError, FileExistsError, PermissionError, RunFolderInUse) as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, RunFolderInUse) as error:
         hint = " (--force)" if isinstance(error, FileExistsError) else ""
-        print(f"{_program()} {options.name}: {error}{hint}", file=sys.stderr)
+        print(f"{_program()} {options.name}: {_in_words(error)}{hint}", file=sys.stderr)
         return REFUSED
+
+
+def _in_words(error: Exception) -> str:
+    """Return the message of an error; that of the operating system with the name of the file first and without the number of the error."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    return f"{str(error.filename)!r}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def _program() -> str:

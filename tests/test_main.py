@@ -1,7 +1,11 @@
 """The command line: what it writes, what it prints, and what it refuses."""
 
+import errno
 import json
+import os
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glo_lib.__main__ import DONE, PARTLY_DONE, REFUSED, main
+from glo_lib.__main__ import DONE, NOT_READ, PARTLY_DONE, REFUSED, main
 from glo_lib.config import PRIORS, QUICK_PRIORS
 from glo_lib.figures.style import tile
 from glo_lib.inference.export import load_npz
@@ -182,6 +186,28 @@ def test_bad_requests_are_refused_with_one_message_and_write_nothing(run, argume
     error = capsys.readouterr().err
     assert error.startswith(f"python -m glo_lib {arguments[0]}: ") and message in error and "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_cannot_be_written_is_named_with_the_reason(run, number, tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))  # as a failed write, which names no file
+
+    monkeypatch.setattr(Image.Image, "save", refuse)
+    assert main(["sample", *run, "--n", "2", "--out", str(tmp_path / "s.png")]) == REFUSED
+    assert capsys.readouterr().err == f"python -m glo_lib sample: {str(tmp_path / 's.png')!r}: {os.strerror(number)}\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nothing_is_said_if_the_reader_of_the_output_has_ended(small_images, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "glo_lib", "data", str(small_images), "--json"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (NOT_READ, b"")
 
 
 def test_a_picture_is_not_written_among_the_training_images(run, small_images, monkeypatch, capsys):

@@ -37,6 +37,7 @@ def export_saved_model(model: TrainedModel, folder: str | Path, force: bool = Fa
     Raises:
         FileExistsError: the folder exists, and ``force`` does not allow to replace it.
         FileNotFoundError: the parent folder does not exist.
+        OSError: the folder cannot be written, for instance because the disk is full.
 
     Example:
         ``tf.saved_model.load("decoder").signatures["decode"](codes=tf.random.normal([4, 64]))["images"]``
@@ -63,7 +64,10 @@ def _write_saved_model(model: TrainedModel, folder: str) -> None:
         builder.add_meta_graph_and_variables(
             session, [v1.saved_model.tag_constants.SERVING], {SIGNATURE: signature, "serving_default": signature}
         )
-        builder.save()
+        try:
+            builder.save()
+        except tf.errors.OpError as error:  # its message is "file; reason", and the file is a temporary one
+            raise OSError(f"the SavedModel cannot be written: {error.message.rpartition('; ')[2]}") from error
 
 
 def export_npz(model: TrainedModel, file: str | Path, force: bool = False) -> Path:

@@ -6,7 +6,7 @@ file unchanged.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -22,6 +22,9 @@ def replacing(path: str | Path, several_writers: bool = False) -> Iterator[Path]
     Yields:
         The temporary path, in the same folder and with the same suffix.
 
+    Raises:
+        OSError: the file cannot be written, for instance because the disk is full; ``filename`` is ``path``, and not the temporary path.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -36,8 +39,14 @@ def replacing(path: str | Path, several_writers: bool = False) -> Iterator[Path]
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        # A failed write to an open file names no file, and the temporary name would tell the user nothing.
+        if error.errno is not None and error.filename in (None, partial, str(partial)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses this even if there is no such file
+            partial.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -46,6 +46,16 @@ def test_plain_tensorflow_decodes_the_saved_model_to_the_same_images(trained_mod
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), trained_model.decode(trained_model.codes[:5]), atol=1e-5)
 
 
+def test_a_full_disk_leaves_nothing_of_a_saved_model_and_is_named(trained_model, tmp_path, monkeypatch):
+    def refuse(builder):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{tmp_path}/.decoder-1/whole/saved_model.pb; No space left on device")
+
+    monkeypatch.setattr(tf.compat.v1.saved_model.Builder, "save", refuse)
+    with pytest.raises(OSError, match=r"^the SavedModel cannot be written: No space left on device$"):
+        export_saved_model(trained_model, tmp_path / "decoder")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_exported_file_gives_the_same_model_without_pickle_and_names_no_folder(trained_model, tmp_path):
     file = export_npz(trained_model, tmp_path / "model.npz")
     again = load_npz(file)

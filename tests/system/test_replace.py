@@ -1,5 +1,6 @@
 """A file has its old content or its new one, whole, whatever happens in between."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -36,6 +37,28 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(path, error, several_
         assert path.read_text() == "old"
         raise error
     assert path.read_text() == "old" and os.listdir(path.parent) == ["note.txt"]
+
+
+def test_an_error_of_the_operating_system_names_the_file_and_not_the_temporary_one(path):
+    partial = path.with_name(".note.partial.txt")
+    for names in ((), (partial,), (str(partial), None, str(path))):
+        with pytest.raises(OSError, match=rf"^\[Errno {errno.ENOSPC}\] disk full: {str(path)!r}$"), replacing(path):
+            raise OSError(errno.ENOSPC, "disk full", *names)
+    with pytest.raises(OSError, match="disk full: 'other'"), replacing(path):
+        raise OSError(errno.ENOSPC, "disk full", "other")
+    with pytest.raises(OSError, match=r"^no number$"), replacing(path):
+        raise OSError("no number")
+
+
+def test_an_error_while_cleaning_up_does_not_hide_the_first(path, monkeypatch):
+    """On a read-only disk the temporary file can be neither written nor deleted."""
+
+    def refuse(partial, *_):
+        raise OSError(errno.EROFS, "read-only", str(partial))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=f"read-only: {str(path)!r}$"), replacing(path) as partial:
+        refuse(partial)
 
 
 KILLED = """

@@ -45,8 +45,9 @@ def fit_or_load(
     """
     try:
         path = make_cache_folder("priors") / f"{name}-{_digest(codes, projection, settings)}.npz"
-    except PermissionError as error:
-        warnings.warn(f"{error}; until then the prior {name!r} is fitted anew each time", stacklevel=3)
+    except OSError as error:
+        reason = error if error.errno is None else f"the cache cannot be written ({error.strerror}); make room"
+        warnings.warn(f"{reason}; until then the prior {name!r} is fitted anew each time", stacklevel=3)
         return fit(codes, projection)
     found = _load(path, kind)
     if found is None:

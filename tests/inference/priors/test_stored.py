@@ -1,8 +1,12 @@
 """A learned prior is fitted once for the same codes; what is stored is verified."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
+from glo_lib.inference.priors import stored
 from glo_lib.inference.priors.flow import FlowPrior, fit_flow
 from glo_lib.inference.priors.stored import fit_or_load
 
@@ -64,3 +68,15 @@ def test_where_nothing_can_be_written_the_prior_is_fitted_each_time(fits, cache)
         with pytest.warns(UserWarning, match="until then the prior 'flow' is fitted anew each time"):
             load()
     assert len(made) == 2
+
+
+def test_on_a_full_disk_the_prior_is_fitted_each_time(fits, monkeypatch):
+    load, made = fits
+
+    def refuse(name):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "tmp1234")
+
+    monkeypatch.setattr(stored, "make_cache_folder", refuse)
+    with pytest.warns(UserWarning, match=r"cannot be written \(No space left on device\); make room; until then the prior 'flow' is"):
+        assert load().sample(2).shape == (2, 3)
+    assert len(made) == 1
