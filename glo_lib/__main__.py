@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
     judge.add_argument("--n", type=int, default=1000, help="images of each kind; 0: as many as there are (default: %(default)s)")
     judge.add_argument("--all-priors", action="store_true", help="also priors that are learned first, for up to a minute each")
-    _add_data(judge)
+    _add_data(judge, "those that the run was not trained on are what a run with held-out images is compared with")
     judge.set_defaults(command=_judge)
     what = "what a folder or archive of images holds, what is missing or damaged, and what to do next; CelebA, LFW and FFHQ are recognised"
     data = commands.add_parser("data", help=what, description=what[0].upper() + what[1:] + ".")
@@ -210,12 +210,11 @@ def _add_prior(command: argparse.ArgumentParser, number: int) -> None:
     command.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: %(default)s)")
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
+def _add_data(command: argparse.ArgumentParser, others: str = "files that the run was not trained on do not matter") -> None:
     command.add_argument(
         "--data",
         metavar="FOLDER",
-        help="the training images, if they are no longer where they were: a folder, a zip archive, or a pattern in quotes; files that the "
-        "run was not trained on do not matter",
+        help=f"the training images, if they are no longer where they were: a folder, a zip archive, or a pattern in quotes; {others}",
     )
 
 

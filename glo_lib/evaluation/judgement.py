@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +17,13 @@ from glo_lib.evaluation.judges import TITLES, Judge, compare, compare_people, in
 from glo_lib.evaluation.metrics import fit_components, psnr
 from glo_lib.images.files import list_images
 from glo_lib.images.pixels import ImageRows, slices
-from glo_lib.images.split import find_split
 from glo_lib.images.store import decode_as_in
 from glo_lib.inference.encoder import load_encoder
 from glo_lib.inference.encoding import encode, fit_code_regression
 from glo_lib.inference.model import TrainedModel, check_one_code_per_image, load
 from glo_lib.inference.priors import PRIORS, sample
 from glo_lib.runs.folder import lock_run_folder, read_json, write_json
-from glo_lib.runs.images import training_images
+from glo_lib.runs.images import HeldOut, held_out_images, is_pattern, training_images
 from glo_lib.runs.run import Run, read_run
 from glo_lib.system.progress import slow_progress
 
@@ -81,13 +79,15 @@ def judge_run(
     """Judge a run that was trained and evaluated, and add the result to its ``metrics.json`` under the key ``judges``.
 
     The reference is the held-out images of the run; for the embedded faces without held-out images, faces that are drawn for this purpose;
-    otherwise a part of the training images, and then what is compared with it belongs to the others. Codes of unseen images are found by
+    otherwise a part of the training images, and then what is compared with it belongs to the others. If files were added to the folder or
+    removed from it since the training, the reference is chosen from all images there that the run was not trained on
+    (`glo_lib.runs.images.held_out_images`), and ``reference`` says so. Codes of unseen images are found by
     optimisation (`glo_lib.inference.encoding.encode`), or by the encoder of a VAE.
 
     Args:
         run_dir: run folder.
         num_judged: number n of images of each kind, or fewer if there are not so many; 0: as many as there are.
-        data_dir: where the images of the training are now, see `glo_lib.runs.images.training_images`.
+        data_dir: where the images of the training and the held-out images are now, see `glo_lib.runs.images.training_images`.
         seed: seed of the choice of images and of the samples.
         priors: keys of `glo_lib.inference.PRIORS`. Default: those that need not be learned, because learning takes up to a minute each.
 
@@ -138,9 +138,11 @@ def judge_run(
 def _judge(
     judges: Sequence[Judge], run: Run, num_judged: int, data_dir: str | Path | None, seed: int, priors: Sequence[str]
 ) -> dict[str, Any]:
-    model, images = load(run), training_images(run.folder, data_dir).array()
+    model, training = load(run), training_images(run.folder, data_dir)
+    images = training.array()
     check_one_code_per_image(model.codes, images)
-    reference = find_reference(run.config, images, num_judged, data_dir, seed)
+    held_out = held_out_images(run.folder, training.filenames, data_dir) if run.config.held_out else None
+    reference = find_reference(run.config, images, held_out, num_judged, data_dir, seed)
     sources = _sources(run, model, images, reference, seed, priors)
     count = len(reference.rows)
     with slow_progress("judging", len(sources) * count + (len(images) if reference.unseen else 0), " images") as bar:
@@ -162,13 +164,19 @@ def _judges_in_loss(config: TrainConfig) -> list[str]:
 
 
 def find_reference(
-    config: TrainConfig, images: ImageRows, num_judged: int = NUM_JUDGED, data_dir: str | Path | None = None, seed: int = 0
+    config: TrainConfig,
+    images: ImageRows,
+    held_out: HeldOut | None,
+    num_judged: int = NUM_JUDGED,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
 ) -> Reference:
     """Find the photographs that a run is compared with, see `judge_run`.
 
     Args:
         config: the settings of the run.
         images: (N, size, size, 3) uint8, its training images.
+        held_out: from `glo_lib.runs.images.held_out_images`; None if no image was held out.
         num_judged: number of images, or 0.
         data_dir: where the images of the training are now.
         seed: seed of the choice.
@@ -177,31 +185,33 @@ def find_reference(
         TooFewImages: there are fewer than ten images of each kind.
 
     Example:
-        ``find_reference(config, images, 1000).source``
+        ``find_reference(config, images, held_out_images("my_run", training_images("my_run").filenames)).source``
     """
     order = np.random.default_rng(seed).permutation(len(images))
-    if config.data_dir and not config.held_out:
+    if config.data_dir and held_out is None:
         count = _check_count(min(num_judged or len(images), len(images) // 2))
         chosen = np.sort(order[:count])
         source = f"{count:,} of the training images themselves, because none was held out (held_out)"
         return Reference(lambda part: images[chosen[part]], np.sort(order[count : 2 * count]), source, False)
-    if config.held_out:
-        files, kind = find_split(config if data_dir is None else replace(config, data_dir=str(data_dir))).held_out, "held-out images"
-        wanted = min(num_judged or len(files), len(files), len(images))
+    if held_out is not None:
+        files, kind, note = held_out
+        wanted = _check_count(min(num_judged or len(files), len(files), len(images)), kind)
         files = [files[number] for number in np.sort(np.random.default_rng(seed).permutation(len(files))[:wanted])]
     else:
-        wanted, kind = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose"
+        wanted, kind, note = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose", ""
         files = list_images(faces.load_faces(wanted, NEW_FACES_SEED))
-    decoded = decode_as_in(config, files, data_dir or config.data_dir, on_bad_image="skip")
-    count = _check_count(decoded.num_images)
+    source = data_dir or config.data_dir
+    decoded = decode_as_in(config, files, None if is_pattern(source) else source, on_bad_image="skip")
+    count = _check_count(decoded.num_images, kind)
     photographs = decoded.array()
-    return Reference(lambda part: photographs[part], np.sort(order[:count]), f"{count:,} {kind}", True)
+    return Reference(lambda part: photographs[part], np.sort(order[:count]), f"{count:,} {kind}" + (f" ({note})" if note else ""), True)
 
 
-def _check_count(count: int) -> int:
+def _check_count(count: int, kind: str = "") -> int:
     if count < LEAST_JUDGED:
+        found = f"{count} {kind}".rstrip()
         raise TooFewImages(
-            f"networks judge at least {LEAST_JUDGED} images of each kind, and here there are {count}; give more images, or hold out more"
+            f"networks judge at least {LEAST_JUDGED} images of each kind, and here there are {found}; give more images, or hold out more"
         )
     return count
 

@@ -1,19 +1,35 @@
-"""Find the images that a run was trained on, in the order of its codes, wherever they are now."""
+"""Find the images that a run was trained on, in the order of its codes, and those that it was not, wherever they are now."""
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from glo_lib.config import TrainConfig
 from glo_lib.images.files import is_result_folder, list_images
 from glo_lib.images.identity import MAX_NAMED, FileDigest, Identity, changes, identify, read_digests
+from glo_lib.images.people import find_people
 from glo_lib.images.sources import find_files
 from glo_lib.images.split import find_images, find_split
 from glo_lib.images.store import DecodedImages, decode_as_in
 from glo_lib.runs.folder import read_config, read_json
 from glo_lib.runs.packed import refuse_pretrained
+
+
+class HeldOut(NamedTuple):
+    """Images that a run was not trained on.
+
+    Attributes:
+        filenames: their files.
+        kind: what they are, in words.
+        note: what has to be known about them, in words; empty if they are those that were held out in training.
+    """
+
+    filenames: list[str]
+    kind: str = "held-out images"
+    note: str = ""
 
 
 def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> DecodedImages:
@@ -47,7 +63,68 @@ def training_images(run_dir: str | Path, data_dir: str | Path | None = None) -> 
         if with_skipped.filenames == files.filenames:
             return with_skipped
     source = data_dir or config.data_dir
-    return decode_as_in(config, files, None if _is_pattern(source) else source)
+    return decode_as_in(config, files, None if is_pattern(source) else source)
+
+
+def held_out_images(run_dir: str | Path, trained_files: Collection[str], data_dir: str | Path | None = None) -> HeldOut:
+    """Find the held-out images of a run, and never one that it was trained on.
+
+    As long as the folder is as it was in training, they are the held-out part of its split (`glo_lib.images.split.find_split`). If files
+    were added or removed since, the same settings would split the folder in another way. Then they are all images in the common folder of
+    the training images, and below, that the run was not trained on; after a split by identity, of people that it was not trained on. The
+    same holds if a pattern names the images. Copies of training images are left out, which are recognised by their digests.
+
+    Args:
+        run_dir: run folder.
+        trained_files: the files of its training images, ``filenames`` of `training_images` with the same ``data_dir``.
+        data_dir: where the images are now, see `training_images`.
+
+    Returns:
+        `HeldOut`, perhaps without any file.
+
+    Raises:
+        ValueError, FileNotFoundError: see `glo_lib.images.split.find_split` and `glo_lib.images.sources.find_files`.
+
+    Example:
+        ``held_out_images("my_run", training_images("my_run").filenames).filenames``
+    """
+    config, trained = read_config(run_dir), set(map(os.path.abspath, trained_files))
+    everything, source = _all_files(config, data_dir), str(data_dir or config.data_dir)
+    # There may be fewer images now than the settings ask for.
+    settings = replace(config, data_dir=source, num_samples=min(config.num_samples, len(everything)))
+    by_split = [] if is_pattern(source) else find_split(settings).held_out
+    if by_split and trained.isdisjoint(map(os.path.abspath, by_split)):
+        files, kind, notes = by_split, "held-out images", []
+    else:
+        files, kind = _not_trained_on(config, source, everything, trained), "images that the run was not trained on"
+        notes = ["files were added to the folder or removed from it since"] if by_split else []
+    unseen = _without_copies(files, read_digests(Path(run_dir) / "images.csv"))
+    if len(unseen) < len(files):
+        notes.append(f"left out: {len(files) - len(unseen):,} that are copies of training images")
+    return HeldOut(unseen, kind, "; ".join(notes))
+
+
+def _not_trained_on(config: TrainConfig, source: str, files: Sequence[str], trained: Collection[str]) -> list[str]:
+    """Return the files in the common folder of the training images, and below, of images or people that the run was not trained on.
+
+    All paths are absolute, because a pattern may name the same file in two ways.
+    """
+    folder = os.path.commonpath([os.path.dirname(path) for path in trained])
+    inside = [path for path in dict.fromkeys(map(os.path.abspath, files)) if path.startswith(os.path.join(folder, ""))]
+    if config.held_out_by != "identity":
+        return [path for path in inside if path not in trained]
+    people = find_people(folder if is_pattern(source) else source, inside).names
+    known = {person for person, path in zip(people, inside, strict=True) if path in trained}
+    return [path for person, path in zip(people, inside, strict=True) if person not in known]
+
+
+def _without_copies(files: Sequence[str], trained_on: Sequence[FileDigest]) -> list[str]:
+    """Return the files that do not have the content of a training image; only those that have the size of one are read."""
+    contents = {entry.content for entry in trained_on}
+    sizes = {size for size, _ in contents}
+    doubtful = Identity(tuple(file for file in identify(files).files if file.size in sizes))
+    copies = {file.path for file, entry in zip(doubtful.files, doubtful.digests(), strict=True) if entry.content in contents}
+    return [file for file in files if file not in copies]
 
 
 def _all_files(config: TrainConfig, data_dir: str | Path | None) -> list[str]:
@@ -56,10 +133,16 @@ def _all_files(config: TrainConfig, data_dir: str | Path | None) -> list[str]:
     if not source:
         split = find_split(config)
         return [*split.training, *split.held_out]
-    return find_files(source) if _is_pattern(source) else list_images(source)
+    return find_files(source) if is_pattern(source) else list_images(source)
 
 
-def _is_pattern(source: str | Path) -> bool:
+def is_pattern(source: str | Path) -> bool:
+    """Return whether a source of images is a pattern such as ``"photos/*.jpg"``. A name that exists is not taken for a pattern.
+
+    Example:
+        >>> is_pattern("photos/*.jpg"), is_pattern("photos")
+        (True, False)
+    """
     return glob.has_magic(str(source)) and not os.path.exists(source)
 
 

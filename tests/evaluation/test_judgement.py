@@ -7,15 +7,16 @@ import pytest
 
 from glo_lib.config import QUICK_PRIORS, TrainConfig
 from glo_lib.evaluation import judgement
-from glo_lib.evaluation.judgement import find_reference, judge_run, markdown_table
+from glo_lib.evaluation.judgement import TooFewImages, find_reference, judge_run, markdown_table
 from glo_lib.evaluation.judges import Judge, compare
 from glo_lib.evaluation.metrics import memorisation_ratio, psnr
 from glo_lib.images.pixels import to_floats
 from glo_lib.images.split import find_split
 from glo_lib.inference import load, load_encoder, sample
-from glo_lib.inputs import decode_images
+from glo_lib.inputs import decode_images, list_images
 from glo_lib.runs.checkpoints import newest_checkpoint
 from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, progress_of, read_json, write_json
+from glo_lib.runs.images import HeldOut, held_out_images, training_images
 
 
 def corners(images):
@@ -94,6 +95,23 @@ def test_held_out_images_are_the_reference_and_are_reconstructed(judges, small_i
     assert people["training"] < 0.8 * people["floor"] and people["held_out"] < 0.8 * people["floor"]
 
 
+def test_an_image_of_the_training_is_never_the_reference(judges, small_images, small_config, train_once, tmp_path):
+    photographs = shutil.copytree(small_images, tmp_path / "photographs")
+    config = small_config(photographs, tmp_path / "run", held_out=0.3, num_epochs=1)
+    folder = train_once(config).run_dir
+    before, expected = judge_run(folder, num_judged=0), find_split(config).held_out
+    (photographs / "000a.jpg").write_bytes((photographs / "007.jpg").read_bytes())
+    assert set(find_split(config).held_out) - set(expected)  # the folder of today would be split in another way
+    found = held_out_images(folder, training_images(folder).filenames).filenames
+    assert found == expected
+    note = "files were added to the folder or removed from it since; left out: 1 that are copies of training images"
+    references = {None: f"({note})", photographs: f"({note})", f"{photographs}/*.jpg": "(left out: 1 that are copies of training images)"}
+    for data_dir, ending in references.items():
+        after = judge_run(folder, num_judged=0, data_dir=data_dir)
+        assert after["reference"] == f"15 images that the run was not trained on {ending}"
+        assert before == {**after, "reference": "15 held-out images"}
+
+
 def test_the_encoder_of_a_vae_finds_the_codes(judges, small_images, small_config, train_once, tmp_path):
     config = small_config(small_images, tmp_path / "run", held_out=0.3, model="vae")
     folder = train_once(config).run_dir
@@ -106,13 +124,25 @@ def test_the_encoder_of_a_vae_finds_the_codes(judges, small_images, small_config
 def test_the_reference_of_drawn_faces_is_drawn_for_it():
     images = np.zeros((14, 32, 32, 3), np.uint8)
     config = TrainConfig(num_samples=14, image_size=32)
-    reference = find_reference(config, images, num_judged=12)
+    reference = find_reference(config, images, None, num_judged=12)
     assert reference.source == "12 faces that were drawn for this purpose" and reference.unseen
     assert len(reference.rows) == 12 == len(set(reference.rows)) and reference.read(slice(2, 5)).shape == (3, 32, 32, 3)
     seen = {path.rpartition("/")[0] for path in find_split(config).training}
     assert seen and all("s1" not in folder for folder in seen)
-    held_out = find_reference(TrainConfig(num_samples=60, image_size=32, held_out=0.2), np.zeros((48, 32, 32, 3), np.uint8), num_judged=11)
-    assert held_out.source == "11 held-out images" and held_out.rows.max() > 11
+
+
+def test_the_reference_says_what_is_known_of_the_held_out_images(small_images):
+    images, files = np.zeros((30, 32, 32, 3), np.uint8), list_images(small_images)
+    config = TrainConfig(data_dir=str(small_images), image_size=32, held_out=0.2)
+    for data_dir in (None, f"{small_images}/*.jpg"):
+        found = find_reference(config, images, HeldOut(files[:12]), 11, data_dir)
+        assert (found.source, found.unseen) == ("11 held-out images", True) and found.rows.max() > 11
+    chosen = np.sort(np.random.default_rng(0).permutation(12)[:11])
+    np.testing.assert_array_equal(found.read(slice(0, 11)), decode_images(files, 32).array()[:12][chosen])
+    changed = HeldOut(files[:12], "images that the run was not trained on", "files were added")
+    assert find_reference(config, images, changed).source == "12 images that the run was not trained on (files were added)"
+    with pytest.raises(TooFewImages, match="here there are 4 images that the run was not trained on; give more images, or hold out more"):
+        find_reference(config, images, changed._replace(filenames=files[:4]))
 
 
 def test_what_cannot_be_judged_is_refused(run, judges, tmp_path):

@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 
 from glo_lib.images import store
-from glo_lib.runs.folder import read_codes
-from glo_lib.runs.images import check_not_among_images, training_images
+from glo_lib.images.files import list_images
+from glo_lib.images.identity import identify, write_digests
+from glo_lib.images.split import find_split
+from glo_lib.runs.folder import read_codes, write_json
+from glo_lib.runs.images import HeldOut, check_not_among_images, held_out_images, training_images
 from glo_lib.training import train
 
 
@@ -90,6 +93,102 @@ def test_skipped_images_are_left_out_even_if_they_can_be_read_now(small_config, 
     for name in ("000.jpg", "a/only.jpg"):
         shutil.copy(moved / "047.jpg", moved / name)
     np.testing.assert_array_equal(training_images(result.run_dir).array(), decoded)
+
+
+NOT_TRAINED_ON = "images that the run was not trained on"
+CHANGED = "files were added to the folder or removed from it since"
+
+
+@pytest.fixture
+def begin(small_config, tmp_path):
+    """Function that makes the folder of a run that was trained on a part of some images, without training: ``begin(data_dir, **settings)``.
+
+    It returns a function that finds the held-out images, with their names in the folder of the images.
+    """
+
+    def make(data_dir, **settings):
+        config, run = small_config(data_dir, tmp_path / "run", **settings), tmp_path / "run"
+        run.mkdir()
+        files = identify(find_split(config).training)
+        write_digests(run / "images.csv", files.digests())
+        write_json(run / "manifest.json", files.manifest())
+        write_json(run / "config.json", config.as_dict())
+
+        def find(elsewhere=None):
+            found = held_out_images(run, training_images(run, elsewhere).filenames, elsewhere)
+            return found._replace(filenames=names_of(found.filenames, data_dir))
+
+        return find
+
+    return make
+
+
+def names_of(files, folder):
+    return [os.path.relpath(file, folder) for file in files]
+
+
+@pytest.mark.parametrize("settings", [{"held_out": 0.25}, {"held_out": 0.25, "num_samples": 20}])
+def test_the_held_out_images_of_an_unchanged_folder_are_those_of_its_split(begin, small_config, moved, settings):
+    find, held_out = begin(moved, **settings), find_split(small_config(moved, "", **settings)).held_out
+    assert find() == find(moved) == HeldOut(names_of(held_out, moved)) and len(held_out) >= 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_samples": 48}])
+def test_after_files_were_added_or_removed_no_image_of_the_training_is_held_out(begin, small_config, moved, settings):
+    find = begin(moved, held_out=0.25, **settings)
+    before = find().filenames
+    (moved / before[0]).unlink()
+    assert find() == HeldOut(before[1:], NOT_TRAINED_ON, CHANGED)
+    for number, name in enumerate(["0.jpg", "new/zzz.jpg"]):
+        (moved / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 36), (number, 50, 90)).save(moved / name)
+    added = HeldOut(sorted(["0.jpg", *before[1:], "new/zzz.jpg"]), NOT_TRAINED_ON, CHANGED)
+    assert find() == added
+    (moved.parent / "others").mkdir()  # beside the images, so they have nothing to do with them
+    Image.new("RGB", (40, 36), (9, 9, 9)).save(moved.parent / "others" / "cat.jpg")
+    assert find(moved.parent) == added
+    if not settings:
+        split = find_split(small_config(moved, "", held_out=0.25))
+        assert set(split.held_out) & set(training_images(moved.parent / "run").filenames)  # what the present split would give
+
+
+def test_held_out_images_are_found_by_a_pattern(begin, moved):
+    find = begin(moved, held_out=0.25)
+    before = find().filenames
+    for pattern in ("*.jpg", "**", "*"):  # the second also names the folder, and with it all its files a second time
+        assert find(f"{moved}/{pattern}") == HeldOut(before, NOT_TRAINED_ON)
+    for name in before:
+        (moved / name).unlink()
+    assert find(f"{moved}/*.jpg") == HeldOut([], NOT_TRAINED_ON) and find() == HeldOut([], NOT_TRAINED_ON, CHANGED)
+
+
+def test_copies_of_training_images_are_not_held_out(begin, moved):
+    find = begin(moved, held_out=0.25)
+    before = find().filenames
+    trained = sorted({path.name for path in moved.iterdir()} - set(before))
+    shutil.copy(moved / trained[0], moved / before[0])
+    assert find() == HeldOut(before[1:], note="left out: 1 that are copies of training images")
+
+
+def test_people_of_the_training_are_not_held_out_after_a_split_by_identity(begin, small_images, tmp_path):
+    people = tmp_path / "people"
+    for number, path in enumerate(list_images(small_images)):
+        (people / f"person{number // 4:02d}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, people / f"person{number // 4:02d}")
+    find = begin(people, held_out=0.25, held_out_by="identity")
+    before = find().filenames
+    known = sorted({path.name for path in people.iterdir()} - {os.path.dirname(name) for name in before})
+    for number, person in enumerate([*known, "stranger"]):
+        (people / person).mkdir(exist_ok=True)
+        Image.new("RGB", (40, 36), (number, 50, 90)).save(people / person / "new.jpg")
+    assert find() == HeldOut(sorted([*before, "stranger/new.jpg"]), NOT_TRAINED_ON, CHANGED)
+
+
+def test_the_held_out_images_of_an_early_version_without_a_list_of_images_are_those_of_the_split(begin, moved, tmp_path):
+    find = begin(moved, held_out=0.25)
+    before = find()
+    (tmp_path / "run" / "images.csv").unlink()
+    assert find() == before
 
 
 def test_a_picture_may_not_be_written_among_the_images(trained_run, small_images, tmp_path, monkeypatch):
