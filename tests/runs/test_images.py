@@ -133,6 +133,11 @@ def test_the_held_out_images_of_an_unchanged_folder_are_those_of_its_split(begin
     assert find() == find(moved) == HeldOut(names_of(held_out, moved)) and len(held_out) >= 5
 
 
+def test_held_out_images_of_the_embedded_faces_are_those_of_the_split(begin, small_config):
+    settings = {"held_out": 0.25, "num_samples": 12}
+    assert begin("", **settings)() == HeldOut(names_of(find_split(small_config("", "", **settings)).held_out, ""))
+
+
 @pytest.mark.parametrize("settings", [{}, {"num_samples": 48}])
 def test_after_files_were_added_or_removed_no_image_of_the_training_is_held_out(begin, small_config, moved, settings):
     find = begin(moved, held_out=0.25, **settings)
