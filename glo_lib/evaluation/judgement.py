@@ -81,8 +81,8 @@ def judge_run(
     The reference is the held-out images of the run; for the embedded faces without held-out images, faces that are drawn for this purpose;
     otherwise a part of the training images, and then what is compared with it belongs to the others. If files were added to the folder or
     removed from it since the training, the reference is chosen from all images there that the run was not trained on
-    (`glo_lib.runs.images.held_out_images`), and ``reference`` says so. Codes of unseen images are found by
-    optimisation (`glo_lib.inference.encoding.encode`), or by the encoder of a VAE.
+    (`glo_lib.runs.images.held_out_images`), and ``reference`` says so. Codes of unseen images are found by optimisation
+    (`glo_lib.inference.encoding.encode`), or by the encoder of a VAE.
 
     Args:
         run_dir: run folder.
