@@ -58,7 +58,7 @@ ROWS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "mse": ("squared error", dict),
     "lap1": ("Lap1", lambda: {"loss": "lap1"}),
     "mse+lap1": ("squared error + Lap1", lambda: {"loss": "mse+lap1"}),
-    "phases": (TWO_PHASES, lambda: {"phases": TWO_PHASES}),
+    "phases": (f"two phases, {TWO_PHASES}", lambda: {"phases": TWO_PHASES}),
     "paper": ("the paper's model", lambda: yaml.safe_load(PAPER.read_text())),
     "vae": ("VAE", lambda: {"model": "vae"}),
     "pca": ("PCA", lambda: {}),
@@ -184,10 +184,11 @@ def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence
                 fitted = with_steps_for(config, seconds, rates[row], num_images)
                 config = dataclasses.replace(fitted, run_dir=str(out / f"{row}-{seconds:g}-{seed}"))
             measured.append(measure(row, config))
-            content = {"seconds": seconds, "common": COMMON, "models": [one._asdict() for one in measured], "versions": versions()}
+            models = [one._asdict() for one in measured]
+            content = {"seconds": seconds, "common": COMMON, "steps_per_second": rates, "models": models, "versions": versions()}
             write_json(out.with_suffix(".json"), content)
             table = markdown(measured, seconds)
-            out.with_suffix(".md").write_text(f"# Photographs\n\nMade by `{command}`.\n\n{table}\n")
+            out.with_suffix(".md").write_text(f"{table}\n\nMade by `{command}`.\n")
     print(out.with_suffix(".md").read_text())
 
 

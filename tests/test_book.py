@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import collections
 import io
 import json
 import re
@@ -313,9 +314,18 @@ def measured_means(name):
                 yield factor * mean, factor * deviations[measure]
 
 
+def measured_on_photographs():
+    """Return every mean of the benchmark on photographs with its deviation."""
+    of_rows = collections.defaultdict(list)
+    for model in json.loads((ROOT / "benchmarks/photographs.json").read_text("utf8"))["models"]:
+        for measure, value in model["numbers"].items():
+            of_rows[model["row"], measure].append(value)
+    return [(statistics.mean(values), statistics.stdev(values)) for values in of_rows.values() if len(values) > 1]
+
+
 @pytest.mark.parametrize("page", ["claims.md", "vae.ipynb"])
 def test_every_mean_with_a_deviation_was_measured_by_the_benchmark(page):
-    measured = [*measured_means("claims.json"), *measured_means("converged.json")]
+    measured = [*measured_means("claims.json"), *measured_means("converged.json"), *measured_on_photographs()]
     text = markdown(read("vae")) if page == "vae.ipynb" else (BOOK / page).read_text("utf8")
     pairs = re.findall(r"(\d+(?:\.\d+)?)\s±\s(\d+(?:\.\d+)?)", text)
     assert len(pairs) > 20
