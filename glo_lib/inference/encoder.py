@@ -13,7 +13,7 @@ from glo_lib.runs.run import Run, read_run
 from glo_lib.vae import Posterior, encoder
 
 SCOPE = "encoder"
-IMAGES_PER_BATCH = 256
+IMAGES_PER_BATCH = 256  # encoded at once up to 64 pixels; fewer of larger images, whose feature maps take more memory
 
 
 class TrainedEncoder:
@@ -56,7 +56,7 @@ class TrainedEncoder:
         if images.shape[1:] != (size, size, 3):
             raise ValueError(f"images have shape {images.shape}; this encoder takes (n, {size}, {size}, 3)")
         means, log_variances = np.empty((2, len(images), self.config.num_dims), np.float32)
-        for rows in slices(len(images), IMAGES_PER_BATCH):
+        for rows in slices(len(images), max(1, min(IMAGES_PER_BATCH, IMAGES_PER_BATCH * 64**2 // size**2))):
             means[rows], log_variances[rows] = self._session.run(self._posterior, {self._images: to_floats(np.asarray(images[rows]))})
         return Posterior(means, log_variances)
 

@@ -261,7 +261,7 @@ async function encode({ pixels, steps, seed = 0, every = 5 }, report) {
   starts.forEach((start, i) => codes.set(project(start, projection), i * dims));
   const best = { error: Infinity, code: codes.slice(0, dims), step: 0, start: 0 };
   const wanted = tf.tensor4d(target, [1, size, size, 3]);
-  const rate = search.learning_rate / Math.sqrt(dims);
+  const rate = search.learning_rate / (projection === "none" ? 1 : Math.sqrt(dims)); // without a projection entries are of size 1
   for (let step = 0; step <= steps && !stopped; step++) {
     const { errors, gradient, image } = await differentiate(codes, count, wanted);
     errors.forEach((error, start) => {
