@@ -200,8 +200,8 @@ def find_reference(
     else:
         wanted, kind, note = min(num_judged or len(images), len(images)), "faces that were drawn for this purpose", ""
         files = list_images(faces.load_faces(wanted, NEW_FACES_SEED))
-    source = data_dir or config.data_dir
-    decoded = decode_as_in(config, files, None if is_pattern(source) else source, on_bad_image="skip")
+    folder = data_dir or config.data_dir
+    decoded = decode_as_in(config, files, None if is_pattern(folder) else folder, on_bad_image="skip")
     count = _check_count(decoded.num_images, kind)
     photographs = decoded.array()
     return Reference(lambda part: photographs[part], np.sort(order[:count]), f"{count:,} {kind}" + (f" ({note})" if note else ""), True)

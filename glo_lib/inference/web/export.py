@@ -137,7 +137,8 @@ def export_web(
     size = model.config.image_size
     if examples is not None and (examples.shape[1:] != (size, size, 3) or examples.dtype != np.uint8):
         raise ValueError(f"examples are {examples.dtype} of shape {examples.shape}; give uint8 of shape (n, {size}, {size}, 3)")
-    named, of_layers = [], {}
+    named: list[dict[str, Any]] = []
+    of_layers: dict[str, np.ndarray] = {}
     for number, layer in enumerate(fold_layers(model.variables, model.config.image_size), start=1):
         names = {"kernel": f"layer{number}/kernel", "bias": f"layer{number}/bias"}
         of_layers |= {names["kernel"]: layer.kernel, names["bias"]: layer.bias}
