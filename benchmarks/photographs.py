@@ -137,12 +137,14 @@ def markdown(measured: Sequence[Measured], seconds: float) -> str:
         "same_person": "same person",
         "steps": "steps",
     }
-    lines = ["| | " + " | ".join(columns.values()) + " |", "|---|" + "--:|" * len(columns)]
+    lines = ["| | seeds | " + " | ".join(columns.values()) + " |", "|---|--:|" + "--:|" * len(columns)]
     for row, (name, _) in ROWS.items():
         found = [one.numbers for one in measured if one.row == row]
         if found:
             lines.append(
-                f"| {name} | " + " | ".join(_cell(column, [numbers.get(column) for numbers in found]) for column in columns) + " |"
+                f"| {name} | {len(found)} | "
+                + " | ".join(_cell(column, [numbers.get(column) for numbers in found]) for column in columns)
+                + " |"
             )
     floors = {judge: [one.numbers[f"{judge} floor"] for one in measured if f"{judge} floor" in one.numbers] for judge in TITLES}
     floor = "; ".join(f"{TITLES[judge]} {statistics.mean(values):.1f}" for judge, values in floors.items() if values)

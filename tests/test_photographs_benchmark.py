@@ -131,4 +131,4 @@ def test_the_table_has_the_mean_and_the_deviation_over_the_seeds():
     measured = [photographs.Measured("mse", seed, {"psnr_training": 24.0 + seed, "efficientnet_lite0 floor": 1.0}) for seed in (0, 1, 2)]
     lines = photographs.markdown(measured, 300).splitlines()
     assert lines[0].startswith("300 seconds a model, in steps.") and "EfficientNet-Lite0 1.0" in lines[0]
-    assert lines[-1].split("|")[1:4] == [" squared error ", " 25.00 ± 1.00 ", "  "]
+    assert lines[-1].split("|")[1:5] == [" squared error ", " 3 ", " 25.00 ± 1.00 ", "  "]
