@@ -2,6 +2,7 @@
 
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,3 +133,9 @@ def test_the_table_has_the_mean_and_the_deviation_over_the_seeds():
     lines = photographs.markdown(measured, 300).splitlines()
     assert lines[0].startswith("300 seconds a model, in steps.") and "EfficientNet-Lite0 1.0" in lines[0]
     assert lines[-1].split("|")[1:5] == [" squared error ", " 3 ", " 25.00 ± 1.00 ", "  "]
+
+
+def test_the_table_in_the_repository_belongs_to_the_stored_numbers():
+    stored = json.loads((Path(photographs.__file__).parent / "photographs.json").read_text())
+    models = [photographs.Measured(**model) for model in stored["models"]]
+    assert Path(photographs.__file__).with_suffix(".md").read_text().startswith(photographs.markdown(models, stored["seconds"]))
