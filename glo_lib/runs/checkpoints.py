@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from glo_lib.graph.backend import tf, v1
+from glo_lib.graph.half_precision import loss_scale_variables
 from glo_lib.system.replace import write_text
 
 BASENAME = "model.ckpt"
@@ -253,20 +254,22 @@ def check_fits(prefix: str, expected: Mapping[str, tuple[int | None, ...]]) -> N
 class VerifiedSaver(v1.train.Saver):
     """A ``tf.compat.v1.train.Saver`` that also writes checksums, refuses checkpoints of other models, and explains a full disk.
 
+    A run that has changed its precision to float16 restores a checkpoint without the variables of the loss scaling. They begin anew.
+
     Args:
         restored: the checkpoint that the run continues from; it is not written a second time.
-        dispensable: variables that get their initial values if that checkpoint lacks them, as it does if the run has changed its precision.
         settings: further arguments of ``tf.compat.v1.train.Saver``.
 
     Attributes:
         newest: prefix of the checkpoint that was written last, or of the restored one if none has been written; verified in both cases.
     """
 
-    def __init__(self, restored: str | None = None, dispensable: Sequence[tf.Variable] = (), **settings: Any):
+    def __init__(self, restored: str | None = None, **settings: Any):
         super().__init__(max_to_keep=MAX_TO_KEEP, save_relative_paths=True, **settings)  # so that a run folder can be moved
         self._restored = self.newest = restored
-        held = tf.train.load_checkpoint(restored).get_variable_to_shape_map() if restored and dispensable else {}
-        missing = [variable for variable in dispensable if restored and variable.op.name not in held]
+        scaling = loss_scale_variables() if restored else []
+        held = tf.train.load_checkpoint(restored).get_variable_to_shape_map() if scaling else {}
+        missing = [variable for variable in scaling if variable.op.name not in held]
         names = {variable.op.name for variable in missing}
         self._expected = [variable for variable in v1.global_variables() if variable.op.name not in names]
         self._initialise_missing = v1.variables_initializer(missing)

@@ -15,7 +15,6 @@ from glo_lib.codes import first_row
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.finite import NOT_FINITE, all_finite, describe_non_finite, first_not_finite
-from glo_lib.graph.half_precision import loss_scale_variables
 from glo_lib.graph.server import ClusterError
 from glo_lib.inputs import batch_of_step
 from glo_lib.runs import checkpoints
@@ -93,9 +92,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     """
     print(setting.devices.description, flush=True)
     report = Report(setting, graph, on_step)
-    saver = checkpoints.VerifiedSaver(
-        restored=setting.run.checkpoint, dispensable=loss_scale_variables(), sharded=setting.devices.saved_by_servers
-    )
+    saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint, sharded=setting.devices.saved_by_servers)
     with stop_requests() as stop:
         with open_training_session(setting, graph, saver, report) as session:
             report.clock.start()
