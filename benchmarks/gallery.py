@@ -107,7 +107,7 @@ def make(out: Path, settings: Mapping[str, Any], sizes: Sequence[int], command: 
             models[length], results["runs"][name] = _train_and_judge(config)
         results["images"] = {"training": len(split.training), "held_out": len(split.held_out)}
         priors = PRIORS if size == sizes[0] else (MAIN_PRIOR,)
-        for name, rows in pictures(models["short"], models["long"], _photographs(run.config), priors).items():
+        for name, rows in pictures(models["short"], models["long"], photographs_of(run.config), priors).items():
             picture = out / f"{name}_{size}.jpg"
             picture.write_bytes(draw(rows))
             results["pictures"][picture.name] = list(rows)
@@ -137,7 +137,8 @@ def _train_and_judge(config: TrainConfig) -> tuple[TrainedModel, dict[str, Any]]
     return load(result.run_dir), numbers
 
 
-def _photographs(config: TrainConfig) -> Photographs:
+def photographs_of(config: TrainConfig) -> Photographs:
+    """Return the photographs that a run with these settings is trained on, and those that it holds out."""
     split = find_split(config)
     return Photographs(*(decode_as_in(config, files).array() for files in (split.training, split.held_out)))
 
@@ -156,8 +157,8 @@ def pictures(short: TrainedModel, long: TrainedModel, photographs: Photographs, 
     decibels = np.concatenate([psnr(training[rows], long.decode(long.codes[rows])) for rows in slices(len(training), IMAGES_PER_BLOCK)])
     worst = np.argsort(decibels)[:columns]
     return {
-        "reconstructions": reconstructions(short, long, training, _evenly(len(training), columns)),
-        "closer": reconstructions(short, long, training, _evenly(len(training), CLOSE_COLUMNS)),
+        "reconstructions": reconstructions(short, long, training, evenly(len(training), columns)),
+        "closer": reconstructions(short, long, training, evenly(len(training), CLOSE_COLUMNS)),
         "held_out": searched(short, long, photographs, columns),
         "samples_short": {f"new faces, {MAIN_PRIOR}": short.decode(sample(short, MAIN_PRIOR, columns))},
         **{f"samples_{prior.replace(' ', '_').lower()}": samples(long, prior, training, columns) for prior in priors},
@@ -178,7 +179,7 @@ def reconstructions(short: TrainedModel, long: TrainedModel, training: np.ndarra
 
 def searched(short: TrainedModel, long: TrainedModel, photographs: Photographs, columns: int) -> Rows:
     """Return photographs of people that the models have not seen, and their reconstructions from codes found by a search."""
-    chosen = photographs.held_out[_evenly(len(photographs.held_out), columns)]
+    chosen = photographs.held_out[evenly(len(photographs.held_out), columns)]
     rows = {"photographs of other people": chosen}
     for name, model in {"after the short run": short, "after the long run": long}.items():
         regression = fit_code_regression(photographs.training, model)
@@ -195,7 +196,7 @@ def samples(model: TrainedModel, prior: str, training: np.ndarray, columns: int)
 
 def paths(model: TrainedModel, columns: int) -> Rows:
     """Return walks along great circles between reconstructions of training photographs."""
-    ends = _evenly(len(model.codes), 2 * NUM_PATHS).reshape(2, NUM_PATHS).T
+    ends = evenly(len(model.codes), 2 * NUM_PATHS).reshape(2, NUM_PATHS).T
     ways = "ball" if model.config.projection == "ball" else "great_circle"
     walks = [model.decode(interpolate(model.codes[a], model.codes[b], columns, ways)) for a, b in ends]
     return {f"path {number}": images for number, images in enumerate(walks, start=1)}
@@ -205,7 +206,7 @@ def directions(model: TrainedModel, columns: int) -> Rows:
     """Return what the leading principal directions of the codes change in the reconstruction of one training photograph."""
     found = principal_directions(model.codes, min(NUM_DIRECTIONS, model.config.num_dims))
     amounts = np.linspace(-SHARE_BEYOND, SHARE_BEYOND, columns)
-    start = model.codes[_evenly(len(model.codes), columns)[1]]
+    start = model.codes[evenly(len(model.codes), columns)[1]]
     rows = {}
     for number, (direction, scale) in enumerate(zip(found.directions, found.scales, strict=True), start=1):
         codes = walk(start[None], direction * scale, amounts)[0]
@@ -222,5 +223,6 @@ def draw(rows: Rows) -> bytes:
     return file
 
 
-def _evenly(count: int, wanted: int) -> np.ndarray:
+def evenly(count: int, wanted: int) -> np.ndarray:
+    """Return as many row numbers as wanted, at equal distances, from 0 to count - 1."""
     return np.linspace(0, count - 1, wanted).astype(int)

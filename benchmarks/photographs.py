@@ -21,8 +21,9 @@ With ``--table`` the models have 64 pixels, and each is a row:
 
 Time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else runs,
 and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but does not change its
-result. The table writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, and the trained
-models to the folder OUT, so that an interrupted benchmark continues where it stopped.
+result. The table writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, pictures of the models of
+the first seed (`benchmarks.sheets`) to OUT_*.jpg, and the trained models to the folder OUT, so that an interrupted benchmark continues
+where it stopped.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from benchmarks import gallery
+from benchmarks import gallery, sheets
 from benchmarks.steps import steps_per_second, with_steps_for
 from glo_lib.codes import fit_pca
 from glo_lib.config import TrainConfig
@@ -107,10 +108,10 @@ def measure_pca(config: TrainConfig) -> dict[str, float]:
     rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
     rows, others = np.sort(rows), np.sort(np.random.default_rng(0).permutation(len(held_out))[: len(rows)])
     pca = fit_pca(training, config.num_dims)
-    drawn = np.random.default_rng(config.seed).standard_normal((len(rows), config.num_dims), dtype=np.float32) * pca.scales
+    drawn = sheets.gaussian_codes(pca, len(rows), config.seed)
     photographs, unseen = training[rows], held_out[others]
     decoded = {
-        name: np.clip(pca.inverse_transform(codes), -1, 1).reshape(photographs.shape)
+        name: sheets.decode(pca, codes, photographs.shape[1:])
         for name, codes in {"training": pca.transform(photographs), "held_out": pca.transform(unseen), "samples": drawn}.items()
     }
     numbers = {
@@ -174,11 +175,29 @@ def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, li
     return rates
 
 
+def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
+    """Write the pictures of the models, OUT_*.jpg.
+
+    Args:
+        configs: row -> settings of one run of it, with its folder.
+        out: the name that the table has, without an ending.
+    """
+    photographs = gallery.photographs_of(next(iter(configs.values())))
+    made = {
+        row: sheets.of_pca(config.num_dims, photographs) if row == "pca" else sheets.of_run(Path(config.run_dir), photographs, SAMPLED)
+        for row, config in configs.items()
+    }
+    names = {row: name for row, (name, _) in ROWS.items()}
+    for name, rows in sheets.pictures(made, sheets.people(photographs), names).items():
+        out.with_name(f"{out.name}_{name}.jpg").write_bytes(gallery.draw(rows))
+
+
 def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence[int], seconds: float, out: Path, command: str) -> None:
     """Measure every model with every seed, and write and print the table."""
     data_dir = settings["data_dir"]
     rates = measure_rates(out, rows, data_dir)
-    measured = []
+    measured: list[Measured] = []
+    configs: dict[str, TrainConfig] = {}
     for seed in seeds:
         for row in rows:
             config = settings_of(row, data_dir, seed)
@@ -187,11 +206,13 @@ def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence
                 fitted = with_steps_for(config, seconds, rates[row], num_images)
                 config = dataclasses.replace(fitted, run_dir=str(out / f"{row}-{seconds:g}-{seed}"))
             measured.append(measure(row, config))
+            configs.setdefault(row, config)
             models = [one._asdict() for one in measured]
             content = {"seconds": seconds, "common": COMMON, "steps_per_second": rates, "models": models, "versions": versions()}
             write_json(out.with_suffix(".json"), content)
             table = markdown(measured, seconds)
             out.with_suffix(".md").write_text(f"{table}\n\nMade by `{command}`.\n")
+    draw_sheets(configs, out)
     print(out.with_suffix(".md").read_text())
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import gallery, photographs, steps
+from benchmarks import gallery, photographs, sheets, steps
+from glo_lib.codes import fit_pca
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import judgement
 from glo_lib.evaluation.judges import Judge
@@ -54,6 +55,33 @@ def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_imag
         "PCA",
     ]
     assert table.strip() in capsys.readouterr().out
+    sizes = {path.name: Image.open(path).size for path in tmp_path.glob("*.jpg")}
+    groups = {f"table_{group}_{kind}.jpg" for group in sheets.GROUPS for kind in ("held_out", "samples")}
+    assert sizes.keys() == groups and len({width for width, _ in sizes.values()}) == 1
+    assert (
+        sizes["table_models_held_out.jpg"][1] > sizes["table_losses_held_out.jpg"][1]
+    )  # three models and photographs; one and photographs
+
+
+def test_a_sheet_of_principal_components_has_the_projections_of_new_photographs_onto_them():
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8)
+    photographs = gallery.Photographs(images[:30], images[30:])
+    made = sheets.of_pca(3, photographs)
+    flat = to_floats(images).reshape(40, -1)
+    mean = flat[:30].mean(axis=0)
+    components = np.linalg.svd(flat[:30] - mean)[2][:3]
+    others = to_floats(sheets.people(photographs)).reshape(sheets.COLUMNS, -1)
+    expected = (others - mean) @ components.T @ components + mean
+    assert made.held_out.reshape(sheets.COLUMNS, -1) == pytest.approx(np.clip(expected, -1, 1), abs=1e-4)
+    assert made.samples.shape == (sheets.COLUMNS, 4, 4, 3) and np.abs(made.samples).max() <= 1
+
+
+def test_the_samples_of_principal_components_have_the_variance_of_the_images_along_each():
+    images = np.random.default_rng(0).normal(size=(200, 2, 2, 3)).astype(np.float32) / 10
+    pca = fit_pca(images, 3)
+    drawn = sheets.gaussian_codes(pca, 20_000)
+    assert drawn.std(axis=0) == pytest.approx(pca.transform(images).std(axis=0), rel=0.03)
+    assert (sheets.gaussian_codes(pca, 5) == drawn[:5]).all()
 
 
 def test_the_speed_is_measured_once_so_that_an_interrupted_benchmark_goes_on_with_the_same_steps(

@@ -225,14 +225,26 @@ def _sources(run: Run, model: TrainedModel, images: ImageRows, reference: Refere
         "training": lambda part: model.decode(model.codes[rows[part]]),
     }
     if reference.unseen:
-        find_codes = _code_finder(run, model, images)
+        find_codes = code_finder(run, model, images)
         sources["held_out"] = lambda part: model.decode(find_codes(reference.read(part)))
     samples = {prior: sample(model, prior, len(rows), seed) for prior in priors}
     return sources | {prior: lambda part, codes=codes: model.decode(codes[part]) for prior, codes in samples.items()}
 
 
-def _code_finder(run: Run, model: TrainedModel, images: ImageRows) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that finds codes of images that the model was not trained on."""
+def code_finder(run: Run, model: TrainedModel, images: ImageRows) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that finds codes of images that the model was not trained on, as `judge_run` does.
+
+    Args:
+        run: the run, see `glo_lib.runs.run.read_run`.
+        model: its model.
+        images: (N, size, size, 3), the images that it was trained on.
+
+    Returns:
+        Images (n, size, size, 3) -> codes (n, d) float32: the means of the encoder of a VAE, or codes found by optimisation.
+
+    Example:
+        ``code_finder(read_run("my_run"), load("my_run"), images)(photographs)``
+    """
     if run.config.model == "vae":
         encoder = load_encoder(run)
         return lambda photographs: encoder.encode(photographs).mean
