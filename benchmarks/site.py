@@ -6,7 +6,8 @@
     python -m benchmarks.site                                 weighs all pages; some minutes
 
 The pages are served from this machine and compressed, as static hosts serve them. A page is weighed twice: as it opens, and after it has
-been scrolled to its end, when all of its pictures have come. Results go to site.json and site.md.
+been scrolled to its end, when all of its pictures have come. Results go to site.json and site.md. Without --lighthouse the judgement that
+is there stays, with its date; with --pages the results are only printed.
 """
 
 import argparse
@@ -171,8 +172,9 @@ def judge_all(address: str, pages: Sequence[str], modules: Path) -> dict[str, di
 
 def table(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    lines = [f"Measured on {results['date']} with the pages compressed by gzip. Sizes are those of all files of a page, in kilobytes."]
+    lines = [f"Weighed on {results['date']} with the pages compressed by gzip. Sizes are those of all files of a page, in kilobytes."]
     if results["judged"]:
+        lines += ["", f"Judged by Lighthouse on {results['judged_on']}:"]
         lines += ["", f"| page | {' | '.join(CATEGORIES)} | first paint | largest paint | blocked | shift |", "|---|" + "---:|" * 8]
         lines += [_row(name, found) for name, found in results["judged"].items()]
     lines += ["", "| page | as it opens | scrolled to its end | files |", "|---|---:|---:|---:|"]
@@ -192,7 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.site", description=__doc__.partition("\n")[0])
     parser.add_argument("--site", type=Path, default=ROOT / "_build/html", help="folder of the built pages")
     parser.add_argument("--lighthouse", type=Path, help="folder in which npm installed Lighthouse; without it no page is judged")
-    parser.add_argument("--pages", nargs="+", help="names of the pages to judge and to weigh; by default all are weighed")
+    parser.add_argument(
+        "--pages", nargs="+", help="names of the pages to judge and to weigh, without writing a file; by default all are weighed"
+    )
     parser.add_argument("--dry", action="store_true", help="print the table, and write no file")
     asked = parser.parse_args(arguments)
     pages = asked.pages or [name for name in pages_of(yaml.safe_load((ROOT / "book/_toc.yml").read_text())) if _built(asked.site, name)]
@@ -201,9 +205,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with served(asked.site) as address:
         judged = judge_all(address, [name for name in pages if asked.pages or name in JUDGED], asked.lighthouse) if asked.lighthouse else {}
         weights = weigh_all(address, pages)
-    results = {"date": f"{date.today():%-d %B %Y}", "judged": judged, "weights": weights}
+    today = f"{date.today().day} {date.today():%B %Y}"
+    results = {"date": today, "judged": judged, "judged_on": today, "weights": weights}
+    if not judged and RESULTS.exists():
+        earlier = json.loads(RESULTS.read_text("utf8"))
+        results |= {name: earlier[name] for name in ("judged", "judged_on")}
     print(table(results))
-    if not asked.dry:
+    if not (asked.dry or asked.pages):
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf8")
         RESULTS.with_suffix(".md").write_text(table(results), "utf8")
 

@@ -29,6 +29,20 @@ def test_only_the_page_of_the_explorer_gets_its_scripts(app):
     assert app.added == ["../explorer/explorer.css", ("../explorer/codes.js", "defer"), ("../explorer/explorer.js", "defer")]
 
 
+def test_the_page_is_made_again_when_a_script_has_changed(app, tmp_path):
+    scripts = tmp_path / "extra" / "explorer" / "vendor"
+    scripts.mkdir(parents=True)
+    (scripts / "a.js").write_text("one")
+    app.srcdir, env = tmp_path, SimpleNamespace(all_docs={"index": 1, "explorer": 1})
+
+    def outdated():
+        return explorer.outdated_page(app, env, set(), set(), set())
+
+    assert [outdated(), outdated()] == [[], []]
+    (scripts / "a.js").write_text("two")
+    assert [outdated(), outdated()] == [["explorer"], []]
+
+
 def test_the_model_is_exported_when_it_has_changed(app, tmp_path, monkeypatch):
     exported = []
 
@@ -37,17 +51,19 @@ def test_the_model_is_exported_when_it_has_changed(app, tmp_path, monkeypatch):
         exported.append(run)
 
     monkeypatch.setattr(web, "export_run_for_web", export)
-    monkeypatch.setattr(packed, "PRETRAINED", tmp_path)
-    (tmp_path / "arrays.bin").write_bytes(b"one")
+    pretrained = tmp_path / "pretrained"
+    pretrained.mkdir()
+    monkeypatch.setattr(packed, "PRETRAINED", pretrained)
+    (pretrained / "arrays.bin").write_bytes(b"one")
     explorer.write_model(app, None)
     explorer.write_model(app, None)
     assert exported == ["pretrained"]
-    (tmp_path / "arrays.bin").write_bytes(b"two")
+    (pretrained / "arrays.bin").write_bytes(b"two")
     explorer.write_model(app, None)
     assert len(exported) == 2
     explorer.write_model(app, RuntimeError("the build failed"))
     app.env.found_docs = {"index"}
-    (tmp_path / "arrays.bin").write_bytes(b"three")
+    (pretrained / "arrays.bin").write_bytes(b"three")
     explorer.write_model(app, None)
     assert len(exported) == 2
 

@@ -1,4 +1,4 @@
-"""The first cell of every notebook installs the library on Colab, from the address in ``_config.yml``, and does nothing elsewhere."""
+"""The first cell of every notebook fetches the book on Colab, from the address in ``_config.yml``, and does nothing elsewhere."""
 
 import json
 import os
@@ -20,13 +20,17 @@ RUN_CELL = """
 import sys, types
 sys.modules.update({"google.colab": types.ModuleType("google.colab")} if sys.argv[2] == "colab" else {})
 from IPython.core.interactiveshell import InteractiveShell
-InteractiveShell.instance().run_cell(sys.argv[1]).raise_error()
+shell = InteractiveShell.instance()
+for _ in range(2):  # a reader may run it again
+    shell.run_cell(sys.argv[1]).raise_error()
+if sys.argv[2] == "colab":
+    print(open("params/quick.yaml").readline(), end="")
 """
 
 
-def run_cell(place, **environment):
+def run_cell(place, cwd=None, **environment):
     command = [sys.executable, "-c", RUN_CELL, head_cell.source(REPOSITORY), place]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    return subprocess.run(command, env={**os.environ, **environment}, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,11 +59,13 @@ def test_elsewhere_than_on_colab_the_cell_does_nothing(tmp_path):
     assert not (tmp_path / "installed").exists()
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="pip fetches the repository with git, which is not installed")
-def test_on_colab_the_cell_installs_the_library_from_the_repository(tmp_path):
+@pytest.mark.skipif(not shutil.which("git"), reason="the cell fetches the repository with git, which is not installed")
+def test_on_colab_the_cell_installs_the_library_and_goes_to_the_folder_of_the_book(tmp_path):
     """git takes the address for a repository on this machine, made from the tree; pip installs into a folder, without dependencies."""
-    repository, installed = tmp_path / "repository", tmp_path / "installed"
-    repository.mkdir()
+    repository, installed, colab = tmp_path / "repository", tmp_path / "installed", tmp_path / "content"
+    for folder in (repository / "book" / "params", colab):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "book" / "params" / "quick.yaml", repository / "book" / "params")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, repository)
     shutil.copytree(ROOT / "glo_lib", repository / "glo_lib", ignore=shutil.ignore_patterns("__pycache__"))
@@ -72,8 +78,10 @@ def test_on_colab_the_cell_installs_the_library_from_the_repository(tmp_path):
         "GIT_CONFIG_VALUE_0": REPOSITORY["url"],
     }
     offline = {"PIP_TARGET": str(installed), "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = run_cell("colab", **redirected, **offline)
+    done = run_cell("colab", colab, **redirected, **offline)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1:] == (ROOT / "book" / "params" / "quick.yaml").read_text().splitlines()[:1]
+    assert [path.name for path in colab.iterdir()] == ["glo-book"] and not (colab / "glo-book" / "book" / "glo-book").exists()
     check = "import glo_lib.config, glo_lib.figures.schematic; print(glo_lib.__path__[0], glo_lib.config.TrainConfig().loss)"
     found = subprocess.run(
         [sys.executable, "-S", "-c", check], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, capture_output=True, text=True

@@ -48,7 +48,7 @@ def test_the_wheel_holds_every_module_and_the_model_and_no_tests(built):
     with zipfile.ZipFile(built[1]) as wheel:
         names = set(wheel.namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "glo_lib").rglob("*.py")}
-    assert {name for name in names if ".dist-info/" not in name} == {*modules, MODEL}
+    assert {name for name in names if ".dist-info/" not in name} == {*modules, MODEL, "glo_lib/py.typed"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

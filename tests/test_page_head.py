@@ -99,3 +99,15 @@ def test_the_address_of_the_book_belongs_to_the_repository():
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     owner, name = config["repository"]["url"].removeprefix("https://github.com/").split("/")
     assert config["html"]["baseurl"] == f"https://{owner}.github.io/{name}/"
+
+
+def test_a_page_whose_description_has_changed_is_made_again(tmp_path):
+    app, env = SimpleNamespace(srcdir=tmp_path), SimpleNamespace(all_docs={"index": 1, "losses": 1, "api": 1})
+
+    def outdated(text):
+        (tmp_path / page_head.DESCRIPTIONS).write_text(text)
+        return page_head.outdated_pages(app, env, set(), set(), set())
+
+    assert outdated("index: one\nlosses: two\n") == []
+    assert outdated("index: one\nlosses: three\napi: four\n") == ["api", "losses"]
+    assert outdated("index: one\nlosses: three\napi: four\n") == []

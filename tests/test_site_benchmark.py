@@ -70,9 +70,28 @@ def test_a_report_is_reduced_to_scores_metrics_and_what_failed():
 
 def test_the_table_shows_scores_and_weights():
     judged = {"index, mobile": site.summary(report(performance=0.9, accessibility=1, **{"best-practices": 1, "seo": 1}))}
-    lines = site.table({"date": "1 May 2030", "judged": judged, "weights": {"index": site.Weight(123_400, 456_700, 20)}}).splitlines()
+    results = {"date": "1 May 2030", "judged": judged, "judged_on": "2 May 2030", "weights": {"index": site.Weight(123_400, 456_700, 20)}}
+    lines = site.table(results).splitlines()
+    assert "Judged by Lighthouse on 2 May 2030:" in lines
     assert "| index, mobile | 90 | 100 | 100 | 100 | 0.9 s | 0.9 s | 0.9 s | 0.9 s |" in lines and "| index | 123 | 457 | 20 |" in lines
     assert "mobile" not in site.table({"date": "1 May 2030", "judged": {}, "weights": {}})
+
+
+def test_the_judgement_of_an_earlier_time_stays_when_pages_are_only_weighed(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "RESULTS", tmp_path / "site.json")
+    monkeypatch.setattr(site, "weigh_all", lambda address, pages: {name: site.Weight(1, 2, 3) for name in pages})
+    judged = {"index, mobile": site.summary(report(performance=0.9, accessibility=1, **{"best-practices": 1, "seo": 1}))}
+    monkeypatch.setattr(site, "judge_all", lambda *_: judged)
+    (tmp_path / "index.html").write_text("text")
+    command = ["--site", str(tmp_path)]
+    site.main([*command, "--lighthouse", "modules", "--dry"])
+    site.main([*command, "--lighthouse", "modules", "--pages", "index"])
+    assert not site.RESULTS.exists()
+    site.main([*command, "--lighthouse", "modules"])
+    first = json.loads(site.RESULTS.read_text())
+    monkeypatch.setattr(site, "judge_all", lambda *_: pytest.fail("judged without Lighthouse"))
+    site.main(command)
+    assert json.loads(site.RESULTS.read_text()) == first and first["judged"] == judged and list(first["weights"]) == ["index"]
 
 
 def test_a_folder_without_pages_is_named(tmp_path, capsys):

@@ -1,6 +1,7 @@
-"""The first cell of every notebook: on Colab it installs the library from the repository, and elsewhere it does nothing.
+"""The first cell of every notebook: on Colab it fetches the repository and installs the library, and elsewhere it does nothing.
 
-The address is that of ``_config.yml``. A notebook that is opened on Colab comes without the other files, so its cell repeats the address.
+The address is that of ``_config.yml``. A notebook that is opened on Colab comes without the other files of the
+book, which some chapters read, so its cell repeats the address and goes to the folder of the book.
 After a change of ``repository`` in ``_config.yml`` this program writes the cells again::
 
     python book/_extensions/head_cell.py
@@ -15,11 +16,14 @@ import yaml
 BOOK = Path(__file__).parents[1]
 CELL_ID = "install-on-colab"
 SOURCE = """\
-# On Colab this installs the library of the book; elsewhere it does nothing.
+# On Colab this fetches the book and installs its library; elsewhere it does nothing.
 import sys
+from pathlib import Path
 
-if "google.colab" in sys.modules:
-    %pip install --quiet git+{url}@{branch}"""
+if "google.colab" in sys.modules and Path.cwd().name != "book":
+    !git clone --quiet --depth 1 --branch {branch} {url} glo-book
+    %pip install --quiet ./glo-book
+    %cd -q glo-book/book"""
 
 
 def source(repository: dict[str, str]) -> str:

@@ -57,6 +57,14 @@ def meta_tags(title: str, description: str, site: str, address: str, base: str) 
     return "\n    ".join(["", *tags])
 
 
+def outdated_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Return the pages whose description is not that of the last build."""
+    new = yaml.safe_load(Path(app.srcdir, DESCRIPTIONS).read_text("utf8"))
+    old = getattr(env, "built_descriptions", new)
+    env.built_descriptions = new
+    return sorted(name for name in env.all_docs if old.get(name) != new.get(name))
+
+
 def check_descriptions(app: Sphinx, env: Any, *_: Any) -> None:
     """Read the descriptions before any page is written."""
     app.page_descriptions = read_descriptions(Path(app.srcdir), set(env.found_docs)) if app.builder.format == "html" else {}
@@ -102,6 +110,7 @@ def sitemap(pages: list[str], base: str, root: str) -> bytes:
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("env-get-outdated", outdated_pages)
     app.connect("env-updated", check_descriptions)
     app.connect("html-page-context", complete_head, priority=900)  # after the theme
     app.connect("html-collect-pages", not_found_page)

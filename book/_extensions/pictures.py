@@ -35,9 +35,11 @@ def to_webp(source: Path, folder: Path) -> Path:
     target = folder / digest / f"{source.stem}.webp"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".part")  # an interrupted build leaves no half picture under the name that the next build trusts
         with Image.open(source) as picture:
             mode = "RGBA" if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info else "RGB"
-            picture.convert(mode).save(target, "WEBP", method=6, **settings)
+            picture.convert(mode).save(unfinished, "WEBP", method=6, **settings)
+        unfinished.replace(target)
     return target if target.stat().st_size < WORTHWHILE * source.stat().st_size else source
 
 
