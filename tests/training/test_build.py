@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from glo_lib.codes import fit_pca, normal_codes, pca_codes
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.training import build, build_loss, build_model, build_train_ops, initial_codes, prepare, weight_average
@@ -104,3 +105,18 @@ def test_copies_of_one_image_start_from_random_codes(num_images):
         started.append(np.concatenate([values for _, values in initial_codes(setting)]))
     np.testing.assert_array_equal(*started)
     assert np.linalg.norm(started[0], axis=1).min() > 0
+
+
+@pytest.mark.parametrize("code_init", ["pca", "normal"])
+def test_initial_codes_come_in_blocks_of_the_rows_to_which_they_belong(monkeypatch, code_init):
+    monkeypatch.setattr(build, "CODES_PER_BLOCK", 20)
+    photographs = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3)).astype(np.uint8)
+    images = types.SimpleNamespace(array=lambda: photographs)
+    config = TrainConfig(code_init=code_init, num_dims=6, seed=3)
+    rows, values = zip(*initial_codes(types.SimpleNamespace(config=config, images=images)), strict=True)
+    assert [block.tolist() for block in rows] == [[*range(20)], [*range(20, 40)], [*range(40, 48)]]
+    if code_init == "pca":
+        expected = pca_codes(photographs, fit_pca(photographs, 6, seed=3))
+    else:  # each block has random numbers of its own
+        expected = np.concatenate([normal_codes(number, 6, seed=[3, first]) for first, number in ((0, 20), (20, 20), (40, 8))])
+    np.testing.assert_allclose(np.concatenate(values), expected, rtol=1e-4, atol=1e-5)

@@ -16,8 +16,19 @@ from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
 from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_history
 from glo_lib.runs.run import open_run, read_run
-from glo_lib.training import TrainGraph, TrainingDiverged, build, build_loss, build_model, build_train_ops, loop, prepare, train
-from glo_lib.training.loop import StepTimeout, run_in_time
+from glo_lib.training import (
+    TrainGraph,
+    TrainingDiverged,
+    build,
+    build_loss,
+    build_model,
+    build_train_ops,
+    initial_codes,
+    loop,
+    prepare,
+    train,
+)
+from glo_lib.training.loop import ClusterSession, StepTimeout, run_in_time
 
 v1 = tf.compat.v1
 NOTEBOOK = Path(__file__).parents[2] / "book" / "train.ipynb"
@@ -58,6 +69,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_which_can_continue_from_the_las
             train(small_config(small_images, tmp_path))
     assert read_run(tmp_path).progress == good
     assert train(small_config(small_images, tmp_path)).metrics["steps"] == 24
+
+
+@pytest.mark.parametrize("num_servers", [0, 3])  # the parts of three servers have 16 rows each
+def test_the_table_holds_the_initial_codes_of_every_block(small_config, small_images, tmp_path, monkeypatch, num_servers):
+    monkeypatch.setattr(build, "CODES_PER_BLOCK", 20)
+    setting = prepare(small_config(small_images, tmp_path))
+    setting = setting._replace(devices=setting.devices._replace(servers=("/cpu:0",) * num_servers))
+    with tf.Graph().as_default():
+        codes, parts = build.create_table(setting)
+        graph = TrainGraph(build.Model(codes, [], [], code_parts=parts), None, None)
+        initialise = loop.initialiser(setting, graph)
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            initialise(None, session)
+            table = np.concatenate(session.run(graph.model.tables))
+    np.testing.assert_array_equal(table, np.concatenate([values for _, values in initial_codes(setting)]))
 
 
 def test_variables_that_are_not_finite_are_not_saved(small_config, small_images, tmp_path):
@@ -120,3 +147,15 @@ def test_a_call_that_takes_too_long_is_left_behind_and_errors_are_passed_on():
     found = []
     run_in_time(lambda: found.append(tf.compat.v1.get_default_graph()), graph, 5)
     assert found == [graph]
+
+
+@pytest.mark.parametrize(("error", "is_closed"), [(ZeroDivisionError, True), (StepTimeout, False)])
+def test_a_session_is_closed_after_an_error_but_not_after_a_step_that_took_too_long(error, is_closed):
+    with tf.Graph().as_default():
+        v1.train.create_global_step()
+        session = ClusterSession()
+        with pytest.raises(error), session:
+            raise error
+        assert (session.raw_session() is None) == is_closed
+        if not is_closed:
+            session.close()

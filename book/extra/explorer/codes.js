@@ -28,15 +28,34 @@ globalThis.glo = (() => {
   /** Return the point of the straight line at a share of the way. */
   const onLine = (start, end, share) => add(scale(start, 1 - share), end, share);
 
-  /** Return the point of the great circle at a share of the way; the norm changes linearly. */
+  /**
+   * Return the point of the great circle at a share of the way; the norm changes linearly. Between opposite ends it is the half circle of
+   * `glo_lib.inference.interpolation.interpolate`.
+   */
   function onCircle(start, end, share) {
     const radians = (angle(start, end) * Math.PI) / 180;
     const [first, last] = [norm(start), norm(end)];
-    if (radians < 1e-4 || Math.PI - radians < 1e-4 || !first || !last) return onLine(start, end, share);
+    if (radians < 1e-4 || !first || !last) return onLine(start, end, share);
+    if (Math.PI - radians < 1e-4) return onHalfCircle(start, end, share);
     const direction = add(
       scale(start, Math.sin((1 - share) * radians) / Math.sin(radians) / first), end, Math.sin(share * radians) / Math.sin(radians) / last,
     );
     return scale(direction, (1 - share) * first + share * last);
+  }
+
+  /** Return the point of the half circle between opposite ends, towards the axis to which the start is most nearly perpendicular. */
+  function onHalfCircle(start, end, share) {
+    if (start.length === 1) return share < 0.5 ? start : end;
+    const direction = scale(start, 1 / norm(start)), sizes = start.map(Math.abs), number = sizes.indexOf(Math.min(...sizes));
+    const across = add(start.map((_, i) => (i === number ? 1 : 0)), direction, -direction[number]);
+    const middle = scale(across, (norm(start) + norm(end)) / 2 / norm(across));
+    return share < 0.5 ? onCircle(start, middle, 2 * share) : onCircle(middle, end, 2 * share - 1);
+  }
+
+  /** Move a code part of the way to another, as `glo_lib.inference.priors.neighbours.move_codes` does. */
+  function move(code, target, share, projection) {
+    if (projection !== "sphere") return onLine(code, target, share);
+    return norm(add(target, code, -dot(code, target))) > 1e-6 ? onCircle(code, target, share) : code; // opposite codes have no one way
   }
 
   /** Return a function that draws from N(0, 1); equal seeds give equal numbers (mulberry32, and the method of Box and Muller). */
@@ -69,6 +88,9 @@ globalThis.glo = (() => {
     return sign | (steps < 1024 ? steps : steps === 2048 ? (exponent + 16) << 10 : ((exponent + 15) << 10) | (steps - 1024));
   }
 
+  /** Round a code to the numbers that its text can hold. */
+  const rounded = (code) => Float32Array.from(code, (value) => fromHalf(toHalf(value)));
+
   /** Write a code as text for an address: float16, in the alphabet of base64 that is safe in addresses. */
   function toText(code) {
     const halves = Uint16Array.from(code, toHalf), bytes = new Uint8Array(2 * halves.length);
@@ -88,5 +110,5 @@ globalThis.glo = (() => {
     }
   }
 
-  return { dot, norm, scale, add, project, angle, onLine, onCircle, gaussian, fromHalf, toHalf, toText, fromText };
+  return { dot, norm, scale, add, project, angle, onLine, onCircle, move, gaussian, fromHalf, toHalf, rounded, toText, fromText };
 })();

@@ -2,12 +2,13 @@
 // presses Start, and not before. Everything that is slow happens in worker.js.
 "use strict";
 (() => {
-  const { add, angle, dot, norm, onCircle, onLine, project, scale, toText, fromText } = globalThis.glo;
+  const { add, angle, dot, norm, onCircle, onLine, project, rounded, scale, toText, fromText } = globalThis.glo;
   const here = document.currentScript.src;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const PALETTE = 12, NEIGHBOURS = 5, SAMPLES = 12, STRIP = 9, NUM_PRINCIPAL_STEPS = 3;
+  const LEAST_NORM = 1e-6; // a shorter code has no direction
   let told = null; // what the worker says of the model, once it is loaded
-  const state = { code: null, origin: null, free: false, history: [], listeners: [] };
+  const state = { code: null, origin: null, free: false, series: null, history: [], listeners: [] };
 
   // ----- the worker -------------------------------------------------------------------------------------------------------------------
   let worker = null, questions = 0;
@@ -18,6 +19,12 @@
       open.set(questions, { resolve, reject, onProgress });
       worker.postMessage({ id: questions++, task, ...given });
     });
+  }
+
+  function stopWorker() {
+    worker?.terminate();
+    worker = null;
+    open.clear();
   }
 
   function startWorker() {
@@ -84,8 +91,21 @@
   const degrees = (value) => `${value.toFixed(value < 10 ? 1 : 0)}°`;
   const decibels = (error) => `${(10 * Math.log10(4 / error)).toFixed(1)} dB`;
 
-  let status = null;
-  const say = (text) => { if (status) status.textContent = text; };
+  // The only live region of the page. It is there from the beginning and stays in its place, because a screen reader may miss what a new
+  // one says.
+  const status = make("p", { role: "status", class: "ex-status" });
+  const say = (text) => { status.textContent = text; };
+
+  /** Make the number beside a slider. A screen reader has it from the slider itself. */
+  function makeReadout(slider, text) {
+    const readout = make("span", { class: "ex-value", "aria-hidden": "true" });
+    readout.write = (value) => {
+      readout.textContent = value;
+      slider.setAttribute("aria-valuetext", value);
+    };
+    readout.write(text);
+    return readout;
+  }
 
   /** Make a button that shows a face. The code belongs to it, and `choose` decides what a press does. */
   function faceButton(code, label, choose) {
@@ -104,57 +124,77 @@
   }
 
   // ----- the current code -------------------------------------------------------------------------------------------------------------
-  /** Make a code the current one. `origin` is the code from which the sliders count; by default the new code itself. */
-  function setCode(code, { origin = code, message = "", remember = true, free = false, source = null } = {}) {
-    if (remember && state.code) state.history.push(state.origin);
-    if (state.history.length > 50) state.history.shift();
-    Object.assign(state, { code, origin, free });
-    if (message) say(message);
+  const hasDirection = (code) => norm(code) >= LEAST_NORM;
+  const onSphere = (code) => project(code, told.description.projection);
+
+  /**
+   * Make a code the current one. `origin` is the code from which the sliders count: by default the new code itself, projected if it is not.
+   * A code is `free` if it is decoded as it is. Changes of one `series`, such as the ticks of a slider, are undone in one step, and only the
+   * first of them is announced.
+   */
+  function setCode(code, { free = false, origin = null, message = "", series = null, remember = true, source = null } = {}) {
+    if (!series || series !== state.series) {
+      if (remember && state.code) state.history.push({ code: state.code, free: state.free, origin: state.free ? state.origin : null });
+      if (state.history.length > 50) state.history.shift();
+      if (message) say(message);
+    }
+    const exact = rounded(code); // what a link holds is what is seen
+    Object.assign(state, { code: exact, origin: origin || (free ? onSphere(exact) : exact), free, series });
     for (const listen of state.listeners) listen(source);
   }
 
   const onChange = (listen) => state.listeners.push(listen);
 
-  function buildBar(place) {
+  /** Turn the place with the button Start into the bar of the current face, around the status line, which stays where it is. */
+  function buildBar(place, text) {
     const picture = screen({ role: "img", "aria-label": "The current face" });
     const facts = make("p", { class: "ex-facts" }), speed = make("span", { class: "ex-speed" });
-    status = make("p", { role: "status", class: "ex-status" });
     const undo = button("Undo", () => {
-      const origin = state.history.pop();
-      if (origin) setCode(origin, { remember: false, message: "Back to the face before." });
+      const before = state.history.pop();
+      if (before) setCode(before.code, { ...before, remember: false, message: "Back to the face before." });
+      else say("There is nothing to undo.");
     });
-    const bar = make("section", { class: "ex-bar", "aria-label": "The current face" },
-      picture,
-      make("div", { class: "ex-bar-text" }, facts, status,
-        make("div", { class: "ex-row" },
-          button("A training face", () => {
-            const number = anyNumber();
-            setCode(trainingCode(number), { message: `Training face ${number + 1}.` });
-          }),
-          button("The mean code", () => setCode(project(told.mean, told.description.projection), { message: "The mean of all codes, projected." })),
-          undo,
-          button("Copy a link", copyLink))));
-    place.replaceWith(bar);
+    for (const child of [...text.children]) if (child !== status) child.remove();
+    place.className = "ex-bar";
+    for (const [name, value] of [["role", "region"], ["aria-label", "The current face"], ["tabindex", "-1"]]) place.setAttribute(name, value);
+    place.prepend(picture);
+    text.prepend(facts);
+    text.append(make("div", { class: "ex-row" },
+      button("A training face", () => {
+        const number = anyNumber();
+        setCode(trainingCode(number), { message: `Training face ${number + 1}.` });
+      }),
+      button("The mean code", () => setCode(onSphere(told.mean), { message: "The mean of all codes, projected." })),
+      undo,
+      button("Copy a link", copyLink)));
+    const describeNearest = async (code) => {
+      if (!hasDirection(code)) return "a code of norm 0 has no direction, so no training face is nearest to it";
+      const { angles } = await ask("nearest", { code, k: 1 });
+      return angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`;
+    };
     const show = latest(async () => {
-      const code = state.code;
-      const { pixels, milliseconds } = await ask("decode", { codes: code, asItIs: state.free });
+      const { code, free } = state;
+      const { pixels, milliseconds } = await ask("decode", { codes: code, asItIs: free });
       paint(picture, pixels);
       picture.dataset.code = toText(code);
       speed.textContent = `; decoded in ${milliseconds.toFixed(1)} ms`;
-      const { angles } = await ask("nearest", { code, k: 1 });
-      facts.textContent = `Norm ${norm(code).toFixed(2)}; ${angles[0] < 0.5 ? "the code of a training face" : `${degrees(angles[0])} from the nearest training face`}`;
+      facts.textContent = `Norm ${norm(code).toFixed(2)}; ${await describeNearest(code)}`;
       facts.append(speed);
     });
     onChange(() => {
-      undo.disabled = !state.history.length;
+      undo.setAttribute("aria-disabled", String(!state.history.length)); // a button that is disabled would lose the focus
       picture.dataset.wanted = toText(state.code); // until this is the code that is painted, the picture is of an earlier one
       show();
     });
   }
 
+  // ----- links ------------------------------------------------------------------------------------------------------------------------
+  /** Return a few characters by which a link knows its decoder again. */
+  const nameOfModel = () => (told.description.decoder_sha256 || told.description.sha256).slice(0, 8);
+
   async function copyLink() {
     const address = new URL(location.href);
-    address.hash = `code=${toText(state.code)}`;
+    address.hash = `code=${toText(state.code)}${state.free ? "&free" : ""}&model=${nameOfModel()}`;
     history.replaceState(null, "", address);
     try {
       await navigator.clipboard.writeText(address.href);
@@ -164,10 +204,14 @@
     }
   }
 
-  const codeOfLink = () => {
-    const found = /[#&]code=([\w-]+)/.exec(location.hash);
-    return found && fromText(found[1], told.description.num_dims);
-  };
+  /** Read the link in the address: null if it is none, otherwise its code, or what is wrong with it. Earlier links name no model. */
+  function readLink() {
+    const given = new URLSearchParams(location.hash.slice(1)), text = given.get("code");
+    if (text === null) return null;
+    if (given.has("model") && given.get("model") !== nameOfModel()) return { problem: "This link belongs to another model." };
+    const code = fromText(text, told.description.num_dims);
+    return code ? { code, free: given.has("free") } : { problem: "The code in this link cannot be read; the link may be incomplete." };
+  }
 
   // ----- panels -----------------------------------------------------------------------------------------------------------------------
   const panels = {};
@@ -178,9 +222,14 @@
       face.caption = make("figcaption");
       return face;
     });
-    place.append(make("div", { class: "ex-faces", role: "group", "aria-label": "The nearest training faces" },
-      ...faces.map((face) => make("figure", {}, face, face.caption))));
+    const group = make("div", { class: "ex-faces", role: "group", "aria-label": "The nearest training faces" },
+      ...faces.map((face) => make("figure", {}, face, face.caption)));
+    const none = make("p", { class: "ex-note", hidden: true }, "A code of norm 0 has no direction, so no training face is nearest to it.");
+    place.append(group, none);
     onChange(latest(async () => {
+      none.hidden = hasDirection(state.code);
+      group.hidden = !none.hidden;
+      if (group.hidden) return;
       const { numbers, angles } = await ask("nearest", { code: state.code, k: NEIGHBOURS });
       faces.slice(0, numbers.length).forEach((face, i) => {
         Object.assign(face, { code: trainingCode(numbers[i]), number: numbers[i] });
@@ -192,31 +241,43 @@
   };
 
   panels.directions = (place) => {
-    const { num_dims: dims, projection, directions } = told.description;
+    const { num_dims: dims, directions: { attributes, num_principal: count } } = told.description;
     const sliders = [];
     const addSlider = (box, label, direction, length, most, unit) => {
-      const output = make("output", {}, "0");
       const input = make("input", { type: "range", min: -most, max: most, step: 0.1, value: 0, "aria-label": `${label}, ${unit}` });
+      const readout = makeReadout(input, "0");
       input.addEventListener("input", () => {
-        output.textContent = Number(input.value).toFixed(1);
+        readout.write(Number(input.value).toFixed(1));
         const moved = sliders.reduce((code, slider) => add(code, slider.direction, slider.length * Number(slider.input.value)), state.origin);
-        setCode(project(moved, projection), { origin: state.origin, remember: false, source: "sliders" });
+        setCode(onSphere(moved), { origin: state.origin, series: label, source: "sliders", message: `Moved along ${label}.` });
       });
-      sliders.push({ input, output, direction, length });
-      box.append(make("label", { class: "ex-slider" }, make("span", {}, label), input, output));
+      sliders.push({ input, readout, direction, length });
+      box.append(make("label", { class: "ex-slider" }, make("span", {}, label), input, readout));
     };
-    const reset = () => sliders.forEach(({ input, output }) => { input.value = 0; output.textContent = "0"; });
-    if (directions.attributes.length) {
+    const reset = () => sliders.forEach(({ input, readout }) => { input.value = 0; readout.write("0"); });
+    if (attributes.length) {
       const box = make("fieldset", { class: "ex-box" }, make("legend", {}, "Attributes"));
-      directions.attributes.forEach(({ name }, i) => addSlider(box, name, told.effects.subarray(i * dims, (i + 1) * dims), 1, 2, "in steps from absent to present"));
-      place.append(box);
+      const units = { true: "in steps from absent to present", false: "in steps of two standard deviations" };
+      attributes.forEach(({ name, is_binary: binary }, i) =>
+        addSlider(box, name, told.effects.subarray(i * dims, (i + 1) * dims), 1, 2, units[Boolean(binary)]));
+      place.append(box, make("p", { class: "ex-note" }, describeSteps(attributes)));
     }
-    const box = make("fieldset", { class: "ex-box" }, make("legend", {}, "Principal directions"));
-    for (let i = 0; i < directions.num_principal; i++)
-      addSlider(box, `direction ${i + 1}`, told.principal.subarray(i * dims, (i + 1) * dims), told.scales[i], NUM_PRINCIPAL_STEPS, "in standard deviations");
-    place.append(box, make("div", { class: "ex-row" }, button("All sliders to zero", () => setCode(state.origin, { remember: false, message: "Back to where the sliders began." }))));
+    const box = make("fieldset", { class: "ex-box" }, make("legend", {}, "Principal directions, in standard deviations"));
+    for (let i = 0; i < count; i++)
+      addSlider(
+        box, `direction ${i + 1}`, told.principal.subarray(i * dims, (i + 1) * dims), told.scales[i], NUM_PRINCIPAL_STEPS, "in standard deviations",
+      );
+    const back = button("All sliders to zero", () => setCode(state.origin, { message: "Back to where the sliders began." }));
+    place.append(box, make("div", { class: "ex-row" }, back));
     onChange((source) => { if (source !== "sliders") reset(); });
   };
+
+  /** Say what a step of the sliders of attributes is. */
+  function describeSteps(attributes) {
+    const binary = attributes.filter(({ is_binary }) => is_binary).map(({ name }) => name), words = new Intl.ListFormat("en-GB").format(binary);
+    if (!binary.length) return "A step is two standard deviations.";
+    return `A step is from absent to present for ${words}${binary.length < attributes.length ? ", and two standard deviations for the others" : ""}.`;
+  }
 
   panels.samples = (place) => {
     const { priors, provenance } = told.description, judgement = provenance.judgement || {};
@@ -288,7 +349,7 @@
     });
     for (const [end, name] of Object.entries(names)) {
       ends[end] = faceButton(trainingCode(anyNumber()), `${name} of the walk. Take the current face for it.`, (face) => {
-        face.code = project(state.code, told.description.projection);
+        face.code = onSphere(state.code);
         showAll();
         say(`The current face is the ${name.toLowerCase()} of the walk.`);
       });
@@ -324,7 +385,7 @@
     let picked = null;
     const result = faceButton(state.code, "The result. Make it the current face.", ({ code }) => setCode(code, { message: "A − B + C." }));
     const compute = latest(async () => {
-      result.code = project(add(add(slots.A.code, slots.B.code, -1), slots.C.code), told.description.projection);
+      result.code = onSphere(add(add(slots.A.code, slots.B.code, -1), slots.C.code));
       await paintAll([...Object.values(slots), result]);
     });
     const fill = (slot, face) => {
@@ -340,7 +401,7 @@
     };
     for (const letter of Object.keys(signs)) {
       slots[letter] = faceButton(trainingCode(anyNumber()), `Place ${letter}. Put the chosen face here, or the current face if none is chosen.`, (slot) =>
-        fill(slot, picked || { code: project(state.code, told.description.projection), name: "The current face" }));
+        fill(slot, picked || { code: onSphere(state.code), name: "The current face" }));
       Object.assign(slots[letter], { letter });
       slots[letter].classList.add("ex-slot");
     }
@@ -364,6 +425,7 @@
       await paintAll(palette);
     });
     const drawn = told.description.directions.attributes.map(({ name }) => name);
+    const named = ["glasses", "hat", "beard", "masculine"].every((name) => drawn.includes(name)); // by which the example chooses its faces
     const example = button("An example: glasses off one face and onto another", () => {
       const has = (number, name) => told.attributes[drawn.indexOf(name)][number] > 127;
       const find = (test) => { for (let i = 0; i < 5000; i++) { const number = anyNumber(); if (test(number)) return number; } return anyNumber(); };
@@ -379,9 +441,9 @@
         make("span", { class: "ex-sign" }, signs[letter]), make("figure", {}, slot, make("figcaption", {}, letter))]),
         make("span", { class: "ex-sign" }, "="), make("figure", {}, result, make("figcaption", {}, "result"))),
       make("div", { class: "ex-faces ex-palette", role: "group", "aria-label": "Training faces to choose from" }, ...palette),
-      make("div", { class: "ex-row" }, button("Other faces", refill), ...(["glasses", "hat", "beard", "masculine"].every((name) => drawn.includes(name)) ? [example] : [])));
+      make("div", { class: "ex-row" }, button("Other faces", refill), ...(named ? [example] : [])));
     refill();
-    if (drawn.includes("glasses")) example.click();
+    if (named) example.click();
     else compute();
   };
 
@@ -406,6 +468,7 @@
         for (const name of ["pointerup", "pointercancel"]) face.removeEventListener(name, end);
         if (!ghost) return;
         ghost.remove();
+        setTimeout(() => { face.dragged = false; }); // after the click that ends the drag, and before any other press
         if (event.type === "pointerup") drop(document.elementFromPoint(event.clientX, event.clientY));
       };
       face.setPointerCapture(down.pointerId);
@@ -415,13 +478,14 @@
   }
 
   panels.map = (place) => {
-    const { num_dims: dims, num_codes: count, projection, directions } = told.description;
+    const { num_dims: dims, num_codes: count, directions } = told.description;
     const axes = [0, 1].map((i) => told.principal.subarray(i * dims, (i + 1) * dims));
     const coordinates = (code) => axes.map((axis, i) => dot(add(code, told.mean, -1), axis) / told.scales[i]);
     const points = Array.from({ length: count }, (_, number) => coordinates(trainingCode(number)));
     const REACH = 3.2, SIDE = 512; // standard deviations at the border, pixels of the canvas
     const at = (value) => ((value + REACH) / (2 * REACH)) * SIDE;
-    const canvas = make("canvas", { width: SIDE, height: SIDE, class: "ex-map", tabindex: 0, role: "img", "aria-describedby": "ex-map-help" });
+    const canvas = make("canvas", { width: SIDE, height: SIDE, class: "ex-map", tabindex: 0,
+      role: "application", "aria-roledescription": "map", "aria-describedby": "ex-map-help" }); // otherwise a screen reader keeps the arrow keys
     const cloud = make("canvas", { width: SIDE, height: SIDE }), legend = make("p", { class: "ex-note" });
     const choice = make("select", {}, ...directions.attributes.map(({ name }, i) => make("option", { value: i, selected: name === "background" }, name)));
     const drawCloud = () => {
@@ -437,6 +501,8 @@
       }
       draw();
     };
+    const tenths = (value) => (Math.round(10 * value) / 10 + 0).toFixed(1); // + 0 makes −0 a plain 0
+    const describePlace = ([x, y]) => `${tenths(x)} to the right and ${tenths(y)} up`;
     const draw = () => {
       const context = canvas.getContext("2d"), [x, y] = coordinates(state.code);
       context.fillStyle = "#14171d";
@@ -449,14 +515,15 @@
         context.arc(at(x), SIDE - at(y), 9, 0, 7);
         context.stroke();
       }
-      canvas.setAttribute("aria-label", `Map of the codes. The current code is at ${x.toFixed(1)} to the right and ${y.toFixed(1)} up, in standard deviations.`);
+      canvas.setAttribute("aria-label", `Map of the codes. The current code is at ${describePlace([x, y])}, in standard deviations.`);
     };
-    const goTo = (x, y, message) => {
+    const goTo = (x, y, series) => {
       const now = coordinates(state.code);
-      const moved = [x, y].reduce((code, value, i) => add(code, axes[i], (value - now[i]) * told.scales[i]), state.code);
-      setCode(project(moved, projection), { message });
+      const moved = onSphere([x, y].reduce((code, value, i) => add(code, axes[i], (value - now[i]) * told.scales[i]), state.code));
+      setCode(moved, { series });
+      say(`At ${describePlace(coordinates(state.code))}.`); // where the projection has left it
     };
-    canvas.addEventListener("pointerdown", (event) => {
+    canvas.addEventListener("click", (event) => { // and not when a finger comes down, which may be the beginning of scrolling
       const box = canvas.getBoundingClientRect(), place = (value, from, length) => ((value - from) / length) * 2 * REACH - REACH;
       goTo(place(event.clientX, box.left, box.width), -place(event.clientY, box.top, box.height));
     });
@@ -466,8 +533,7 @@
       if (!step) return;
       event.preventDefault();
       const [x, y] = coordinates(state.code), length = event.shiftKey ? 0.5 : 0.15;
-      const [right, up] = [x + length * step[0], y + length * step[1]];
-      goTo(right, up, `At ${right.toFixed(1)} to the right and ${up.toFixed(1)} up.`);
+      goTo(x + length * step[0], y + length * step[1], "map");
     });
     place.append(
       ...(directions.attributes.length ? [make("div", { class: "ex-row" }, make("label", {}, "Colour by ", choice))] : []), canvas, legend,
@@ -485,32 +551,34 @@
   }
 
   panels.sphere = (place) => {
-    const output = make("output", {}, "1.00");
     const slider = make("input", { type: "range", min: 0, max: 3, step: 0.02, value: 1, "aria-label": "Norm of the code" });
+    const readout = makeReadout(slider, "1.00");
     const strip = [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3].map((length) => ({ length, canvas: screen({ "aria-hidden": "true" }) }));
-    const direction = () => (norm(state.code) > 1e-3 ? scale(state.code, 1 / norm(state.code)) : scale(told.mean, 1 / norm(told.mean)));
-    let kept = null;
+    /** Return the code on the sphere from which the reader came, or the mean if there is none, as after a link to norm 0. */
+    const home = () => onSphere([state.free ? state.origin : state.code, told.mean].find(hasDirection));
+    let along = null, origin = null;
     slider.addEventListener("input", () => {
-      kept ??= direction();
-      output.textContent = Number(slider.value).toFixed(2);
-      setCode(scale(kept, Number(slider.value)), { origin: kept, free: true, remember: false, source: "sphere" });
+      origin ??= home();
+      along ??= scale(origin, 1 / norm(origin));
+      readout.write(Number(slider.value).toFixed(2));
+      setCode(scale(along, Number(slider.value)), { origin, free: true, series: "norm", source: "sphere", message: "Decoded without projection." });
     });
     const showStrip = latest(async () => {
-      const along = direction();
-      strip.forEach((item) => { item.code = scale(along, item.length); });
+      const code = home();
+      strip.forEach((item) => { item.code = scale(code, item.length / norm(code)); });
       await paintAll(strip, true);
     });
     onChange((source) => {
       if (source === "sphere") return;
-      kept = null;
+      along = origin = null;
       slider.value = norm(state.code);
-      output.textContent = norm(state.code).toFixed(2);
+      readout.write(norm(state.code).toFixed(2));
       showStrip();
     });
     place.append(
-      make("label", { class: "ex-slider ex-wide" }, make("span", {}, "Norm, without projection"), slider, output),
+      make("label", { class: "ex-slider ex-wide" }, make("span", {}, "Norm, without projection"), slider, readout),
       make("div", { class: "ex-strip ex-lengths" }, ...strip.map(({ length, canvas }) => make("figure", {}, canvas, make("figcaption", {}, String(length))))),
-      make("div", { class: "ex-row" }, button("Back to the sphere", () => setCode(project(state.code, told.description.projection), { remember: false, message: "Back on the sphere." }))));
+      make("div", { class: "ex-row" }, button("Back to the sphere", () => setCode(home(), { message: "Back on the sphere." }))));
     showStrip();
   };
 
@@ -520,25 +588,33 @@
     const context = easel.getContext("2d", { willReadFrequently: true });
     const found = screen({ role: "img", "aria-label": "The decoded image of the code that was found" });
     const curve = make("canvas", { width: 320, height: 120, class: "ex-curve", role: "img", "aria-label": "Error over the steps" });
-    const report = make("p", { class: "ex-note", role: "status" });
-    const fill = (colour) => { context.fillStyle = colour; context.fillRect(0, 0, size, size); };
+    const report = make("p", { class: "ex-note" });
+    let turns = 0; // of the images for the easel; one that arrives after a later one was asked for is left out
+    const fill = (colour) => { turns++; context.fillStyle = colour; context.fillRect(0, 0, size, size); };
     fill("#9db4c0");
 
     const putExample = (number) => {
       const from = told.examples.subarray(number * size * size * 3, (number + 1) * size * size * 3), image = context.createImageData(size, size);
       for (let i = 0; i < size * size; i++) image.data.set([from[3 * i], from[3 * i + 1], from[3 * i + 2], 255], 4 * i);
+      turns++;
       context.putImageData(image, 0, 0);
     };
     const upload = make("input", { type: "file", accept: "image/*", id: "ex-upload" });
     upload.addEventListener("change", async () => {
-      if (!upload.files.length) return;
+      const [file] = upload.files, turn = ++turns;
+      if (!file) return;
+      upload.value = ""; // so that the same file can be chosen again
       try {
-        const image = await createImageBitmap(upload.files[0]), side = Math.min(image.width, image.height);
-        context.imageSmoothingQuality = "high";
-        context.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, size, size);
-        say("The middle square of your image, made small. It has not left this page.");
+        const image = await createImageBitmap(file), side = Math.min(image.width, image.height);
+        if (turn === turns) {
+          fill("#ffffff"); // shows through where the image is transparent
+          context.imageSmoothingQuality = "high";
+          context.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, size, size);
+          say(`The middle square of ${file.name}, made small. It has not left this page.`);
+        }
+        image.close();
       } catch {
-        say("This file is not an image that your browser can read.");
+        if (turn === turns) say(`${file.name} is not an image that your browser can read.`);
       }
     });
     const brush = make("input", { type: "color", value: "#6b4a2f", "aria-label": "Colour of the brush" });
@@ -570,10 +646,11 @@
         const { pixels: final } = await ask("decode", { codes: best.code });
         paint(found, final);
         const start = ["from the regression", "from the mean code", "from a random code", "from a random code"][best.start];
+        say(`The search has ended at ${decibels(best.error)}.`);
         report.textContent = `Best of four starts: the one ${start}, ${decibels(best.error)} after ${best.step} steps (${decibels(Math.min(...history[0]))} at the start).`;
         take.disabled = false;
       } catch (error) {
-        report.textContent = `The search ended: ${error.message}`;
+        say(`The search ended: ${error.message}`);
       }
       searching = false;
       go.textContent = "Find its code";
@@ -583,7 +660,10 @@
       make("div", { class: "ex-row" }, ...examples),
       make("div", { class: "ex-row" }, make("label", { for: "ex-upload" }, "Your own image: "), upload),
       make("div", { class: "ex-row" }, make("label", {}, "Brush ", brush), make("label", {}, "width ", width), button("Empty", () => fill("#9db4c0")),
-        button("The current face", async () => { const { pixels } = await ask("decode", { codes: state.code, asItIs: state.free }); paint(easel, pixels); })),
+        button("The current face", async () => {
+          const turn = ++turns, { pixels } = await ask("decode", { codes: state.code, asItIs: state.free });
+          if (turn === turns) paint(easel, pixels);
+        })),
       make("div", { class: "ex-pair" },
         make("figure", {}, make("p", { class: "ex-title" }, "Image; paint on it"), easel),
         make("figure", {}, make("p", { class: "ex-title" }, "Decoded from the best code"), found)),
@@ -612,38 +692,54 @@
   }
 
   // ----- start ------------------------------------------------------------------------------------------------------------------------
-  async function start(place, press, progress) {
-    press.disabled = true;
-    progress.textContent = "Loading …";
+  async function start(place, text, press, progress) {
+    if (press.getAttribute("aria-disabled") === "true") return;
+    press.setAttribute("aria-disabled", "true");
+    say("The model is loading.");
     try {
       startWorker();
       const url = new URL(place.dataset.model, here).href;
       told = await ask("load", { url }, ({ size, total }) => {
-        progress.textContent = `Loading the model: ${(size / 1e6).toFixed(1)}${total ? ` of ${(total / 1e6).toFixed(1)}` : ""} MB`;
+        progress.textContent = `${(size / 1e6).toFixed(1)}${total ? ` of ${(total / 1e6).toFixed(1)}` : ""} MB`;
       });
     } catch (error) {
-      progress.textContent = `The explorer cannot start here: ${error.message}. The text of this page and the picture above remain; the chapter on inference does all of this in Python.`;
-      press.disabled = false;
+      stopWorker();
+      progress.textContent = "";
+      const remains = "The text of this page and the picture above remain; the chapter on inference does all of this in Python.";
+      say(`The explorer cannot start here: ${error.message}. ${remains}`);
+      press.setAttribute("aria-disabled", "false");
       return;
     }
     document.querySelector(".ex-still")?.remove();
-    const linked = codeOfLink();
+    const hadFocus = document.activeElement === press, linked = readLink();
     state.code = state.origin = trainingCode(0);
-    buildBar(place);
+    buildBar(place, text);
     for (const panel of document.querySelectorAll("[data-panel]")) {
       panels[panel.dataset.panel](panel);
       panel.classList.add("ex-panel");
     }
-    setCode(linked || trainingCode(anyNumber()), { remember: false, message: linked ? "The face of the link." : "Ready. This is a training face, decoded from its code." });
-    document.querySelector(".ex-bar").scrollIntoView({ block: "nearest" });
+    if (linked?.code) setCode(linked.code, { free: linked.free, remember: false, message: "The face of the link." });
+    else setCode(trainingCode(anyNumber()), {
+      remember: false, message: linked ? `${linked.problem} This is a training face instead.` : "Ready. This is a training face, decoded from its code.",
+    });
+    if (hadFocus) place.focus({ preventScroll: true }); // the button is gone
+    place.scrollIntoView({ block: "nearest" });
   }
 
   const place = document.querySelector("[data-model]");
-  const progress = make("p", { role: "status", class: "ex-note" });
-  const press = button("Start the explorer", () => start(place, press, progress), { class: "ex-button ex-start" });
-  place.replaceChildren(press, make("span", { class: "ex-note" }, ` loads ${place.dataset.megabytes} MB and computes on your device; nothing leaves this page.`), progress);
+  if (location.protocol === "file:") { // from which browsers start no worker
+    place.replaceChildren(make("p", {}, "The explorer needs a web server, and this page was opened as a file. In the folder of the repository run ",
+      make("code", {}, "python -m http.server --directory _build/html"), " and open http://localhost:8000/explorer.html."));
+    return;
+  }
+  const progress = make("span", { class: "ex-note" }), text = make("div", { class: "ex-bar-text" });
+  const press = button("Start the explorer", () => start(place, text, press, progress), { class: "ex-button ex-start" });
+  const promise = ` loads ${place.dataset.megabytes} MB and computes on your device; nothing leaves this page. `;
+  text.append(press, make("span", { class: "ex-note" }, promise), progress, status);
+  place.replaceChildren(text);
   addEventListener("hashchange", () => {
-    const linked = told && codeOfLink();
-    if (linked) setCode(linked, { message: "The face of the link." });
+    const linked = told && readLink();
+    if (linked?.code) setCode(linked.code, { free: linked.free, message: "The face of the link." });
+    else if (linked) say(`${linked.problem} The face stays as it is.`);
   });
 })();

@@ -1,11 +1,11 @@
 // The decoder of the explorer, in a thread of its own: it decodes codes, draws new ones, and searches for the code of an image.
 //
 // A message is {id, task, ...arguments}; the answer is {id, result} or {id, error}, and before it there may be any number of
-// {id, progress}. The files of the model are written by `python -m glo_lib export --for web`; glo_lib/inference/web.py describes them.
+// {id, progress}. The files of the model are written by `python -m glo_lib export --for web`; glo_lib.inference.web describes them.
 "use strict";
 importScripts("codes.js", "vendor/tf-core.es2017.min.js", "vendor/tf-backend-wasm.es2017.min.js");
 
-const { add, angle, dot, fromHalf, gaussian, norm, onCircle, project, scale } = globalThis.glo;
+const { add, angle, dot, fromHalf, gaussian, move, project } = globalThis.glo;
 const ROWS_AT_ONCE = 32; // images that are decoded at once
 let model = null; // set once by the task "load"
 let stopped = false; // set by the task "stop", read by the search
@@ -26,13 +26,8 @@ onmessage = async ({ data: { id, task, ...given } }) => {
 async function load({ url }, report) {
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false); // threads need headers that a static host cannot send
   tf.wasm.setWasmPaths(new URL("vendor/", location.href).href);
-  const [description, bytes, started] = await Promise.all([
-    fetchFile(new URL("model.json", url)).then((response) => response.json()),
-    fetchFile(new URL("arrays.bin", url)).then((response) => readAll(response, report)),
-    tf.setBackend("wasm"),
-  ]);
+  const [[description, bytes], started] = await Promise.all([fetchModel(url, report), tf.setBackend("wasm")]);
   if (!started) throw new Error("this browser does not run WebAssembly");
-  if (bytes.byteLength !== description.num_bytes) throw new Error(`arrays.bin has ${bytes.byteLength} bytes instead of ${description.num_bytes}`);
   const arrays = Object.fromEntries(description.arrays.map((entry) => [entry.name, { ...entry, values: readArray(bytes, entry) }]));
   model = { description, arrays, layers: description.layers.map((layer) => prepareLayer(layer, arrays)), dims: description.num_dims };
   await decode({ codes: model.arrays.codes.values.slice(0, model.dims) }); // compiles what the first picture would wait for
@@ -50,8 +45,24 @@ async function load({ url }, report) {
   };
 }
 
-async function fetchFile(url) {
-  const response = await fetch(url);
+/**
+ * Fetch both files of a model. A browser may hold an older copy of either, and the arrays of two models can have the same length. So the
+ * description is fetched anew if it has changed, and the address of the arrays contains their digest.
+ */
+async function fetchModel(url, report) {
+  const description = await fetchFile(new URL("model.json", url), { cache: "no-cache" }).then((response) => response.json());
+  const bytes = await fetchFile(new URL(`arrays.bin?v=${description.sha256.slice(0, 16)}`, url)).then((response) => readAll(response, report));
+  if (bytes.byteLength !== description.num_bytes) throw new Error(`arrays.bin has ${bytes.byteLength} bytes instead of ${description.num_bytes}`);
+  if (globalThis.crypto?.subtle) { // which browsers have for pages from https and from this machine
+    const found = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const digest = Array.from(found, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (digest !== description.sha256) throw new Error("arrays.bin and model.json are of different versions; wait a minute and load the page again");
+  }
+  return [description, bytes];
+}
+
+async function fetchFile(url, options) {
+  const response = await fetch(url, options);
   if (!response.ok) throw new Error(`${url.pathname} cannot be loaded (${response.status})`);
   return response;
 }
@@ -172,8 +183,11 @@ async function decode({ codes, asItIs = false }) {
     const rows = codes.slice(first * dims, (first + ROWS_AT_ONCE) * dims);
     if (!asItIs) for (let i = 0; i < rows.length; i += dims) rows.set(project(rows.subarray(i, i + dims), projection), i);
     const images = tf.tidy(() => forward(tf.tensor2d(rows, [rows.length / dims, dims])).at(-1));
-    copyPixels(await images.data(), pixels, first * size * size * 4);
-    images.dispose();
+    try {
+      copyPixels(await images.data(), pixels, first * size * size * 4);
+    } finally {
+      images.dispose();
+    }
   }
   return { pixels, milliseconds: (performance.now() - began) / count };
 }
@@ -230,7 +244,7 @@ const drawers = {
   neighbours: ({ num_neighbours: k }, _, random) => {
     const start = rowOf(random.below(model.description.num_codes));
     const { numbers } = nearest({ code: start, k: k + 1 }); // the first is the code itself
-    return onCircle(start, rowOf(numbers[1 + random.below(numbers.length - 1)]), 0.5 * random.uniform());
+    return move(start, rowOf(numbers[1 + random.below(numbers.length - 1)]), 0.5 * random.uniform(), model.description.projection);
   },
   stored: ({ num_samples: count }, part, random) => {
     const row = random.below(count);
@@ -262,19 +276,22 @@ async function encode({ pixels, steps, seed = 0, every = 5 }, report) {
   const best = { error: Infinity, code: codes.slice(0, dims), step: 0, start: 0 };
   const wanted = tf.tensor4d(target, [1, size, size, 3]);
   const rate = search.learning_rate / (projection === "none" ? 1 : Math.sqrt(dims)); // without a projection entries are of size 1
-  for (let step = 0; step <= steps && !stopped; step++) {
-    const { errors, gradient, image } = await differentiate(codes, count, wanted);
-    errors.forEach((error, start) => {
-      if (error < best.error) Object.assign(best, { error, code: codes.slice(start * dims, (start + 1) * dims), step, start });
-    });
-    if (step % every === 0 || step === steps) {
-      report({ step, steps, errors, best: best.error, pixels: image(errors.indexOf(Math.min(...errors))) });
-      await new Promise((resolve) => setTimeout(resolve)); // lets "stop" in
+  try {
+    for (let step = 0; step <= steps && !stopped; step++) {
+      const { errors, gradient, image } = await differentiate(codes, count, wanted);
+      errors.forEach((error, start) => {
+        if (error < best.error) Object.assign(best, { error, code: codes.slice(start * dims, (start + 1) * dims), step, start });
+      });
+      if (step % every === 0 || step === steps) {
+        report({ step, steps, errors, best: best.error, pixels: image(errors.indexOf(Math.min(...errors))) });
+        await new Promise((resolve) => setTimeout(resolve)); // lets "stop" in
+      }
+      adam(codes, gradient, first, second, step + 1, rate * 0.5 * (1 + Math.cos((Math.PI * step) / steps)));
+      for (let i = 0; i < count; i++) codes.set(project(codes.subarray(i * dims, (i + 1) * dims), projection), i * dims);
     }
-    adam(codes, gradient, first, second, step + 1, rate * 0.5 * (1 + Math.cos((Math.PI * step) / steps)));
-    for (let i = 0; i < count; i++) codes.set(project(codes.subarray(i * dims, (i + 1) * dims), projection), i * dims);
+  } finally {
+    wanted.dispose();
   }
-  wanted.dispose();
   return best;
 }
 
@@ -290,9 +307,12 @@ function startingCodes(target, random) {
 async function gradient({ codes, pixels }) {
   const size = model.description.image_size, target = Float32Array.from(pixels, (value) => value / 127.5 - 1);
   const wanted = tf.tensor4d(target, [1, size, size, 3]);
-  const found = await differentiate(codes, codes.length / model.dims, wanted);
-  wanted.dispose();
-  return { errors: found.errors, gradient: found.gradient };
+  try {
+    const found = await differentiate(codes, codes.length / model.dims, wanted);
+    return { errors: found.errors, gradient: found.gradient };
+  } finally {
+    wanted.dispose();
+  }
 }
 
 /** Average blocks of pixels: (size, size, 3) -> (side, side, 3). */
@@ -312,8 +332,8 @@ async function differentiate(codes, count, wanted) {
     const results = forward(tf.tensor2d(codes, [count, dims])), difference = tf.sub(results.at(-1), wanted);
     return [tf.mean(tf.square(difference), [1, 2, 3]), backward(tf.mul(difference, 2 / numbers), results), results.at(-1)];
   });
-  const [errorValues, slopes, values] = await Promise.all([errors.data(), gradient.data(), images.data()]);
-  tf.dispose([errors, gradient, images]);
+  const tensors = [errors, gradient, images];
+  const [errorValues, slopes, values] = await Promise.all(tensors.map((tensor) => tensor.data())).finally(() => tf.dispose(tensors));
   // On the sphere the gradient is taken through the projection, which keeps the part along the sphere.
   if (projection === "sphere") {
     for (let i = 0; i < count * dims; i += dims) {

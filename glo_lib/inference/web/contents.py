@@ -34,8 +34,9 @@ def describe_directions(codes: np.ndarray, attributes: Attributes | None, rows: 
         rows: numbers of the codes that the page receives.
 
     Returns:
-        A description: ``num_principal``, and for each of the ``attributes`` its name and the values that the bytes 0 and 255 stand for. And
-        the arrays: ``principal/directions`` (k, d), ``principal/scales`` (k,), ``codes/mean`` (d,), ``attributes/effects`` (m, d), and the
+        A description: ``num_principal``, and for each of the ``attributes`` its name, the values that the bytes 0 and 255 stand for, and
+        whether it has two values only (``is_binary``), which decides what a step of its slider is, see `attribute_effects`. And the arrays:
+        ``principal/directions`` (k, d), ``principal/scales`` (k,), ``codes/mean`` (d,), ``attributes/effects`` (m, d), and the
         values of each attribute in bytes, ``attributes/0`` and so on.
     """
     found = principal_directions(codes, min(NUM_PRINCIPAL, codes.shape[1]))
@@ -48,7 +49,7 @@ def describe_directions(codes: np.ndarray, attributes: Attributes | None, rows: 
             low, high = (low, high) if high > low else (values.min(), values.max())
             share = np.clip((values[rows] - low) / max(high - low, 1e-12), 0, 1)
             arrays[f"attributes/{number}"] = (255 * share + 0.5).astype(np.uint8)
-            described.append({"name": name, "low": float(low), "high": float(high)})
+            described.append({"name": name, "low": float(low), "high": float(high), "is_binary": _has_two_values(values)})
     return {"num_principal": len(found.scales), "attributes": described}, arrays
 
 
@@ -74,7 +75,7 @@ def attribute_effects(codes: np.ndarray, attributes: Attributes) -> np.ndarray:
         [[3.0, 0.0], [0.0, 5.0]]
     """
     values = attributes.values
-    two = np.array([len(np.unique(column)) <= 2 for column in values.T])
+    two = np.array([_has_two_values(column) for column in values.T])
     step = np.where(two, values.max(axis=0) - values.min(axis=0), 2 * values.std(axis=0))
     steps = (values - values.mean(axis=0)) / np.maximum(step, 1e-12)  # (n, m)
     centred = codes - codes.mean(axis=0, dtype=np.float64)  # (n, d)
@@ -82,6 +83,11 @@ def attribute_effects(codes: np.ndarray, attributes: Attributes) -> np.ndarray:
     probes, *_ = np.linalg.lstsq(centred, steps, rcond=None)  # (d, m)
     predicted = np.einsum("md,dm->m", effects, probes)  # by how much a step changes its own prediction
     return (effects / np.clip(predicted, 1 / LONGEST_STEP, 1)[:, None]).astype(np.float32)
+
+
+def _has_two_values(values: np.ndarray) -> bool:
+    """Tell whether an attribute is either absent or present, with nothing between."""
+    return len(np.unique(values)) <= 2
 
 
 def drawn_attributes(numbers: Iterable[int], seed: int = 0) -> Attributes:

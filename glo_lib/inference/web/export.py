@@ -4,6 +4,7 @@ From these files a browser decodes codes, draws new ones, and searches for the c
 measured by `WebModel.decode`, which computes what the page computes, and noted in the file.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -117,7 +118,8 @@ def export_web(
         examples: (n, size, size, 3) uint8, unseen images that a reader without images of their own can encode. Default: none.
         stored_samples: name of a prior -> (n, d) codes drawn from it. Default: 500 of each prior that is a network, which is fitted first
             if it has not been.
-        provenance: how the model was made, with the result of the judges under ``judgement``; the page shows both. Default: empty.
+        provenance: how the model was made, with the result of the judges under ``judgement``, of which the page shows what is said
+            of samples. Default: empty.
         max_bytes: size of both files together that is not exceeded.
 
     Returns:
@@ -158,6 +160,7 @@ def export_web(
         "num_codes": len(rows),
         "projection": model.config.projection,
         "layers": named,
+        "decoder_sha256": hashlib.sha256(pack_arrays(of_layers)[1]).hexdigest(),  # a link to a face belongs to this decoder
         "directions": directions,
         "priors": priors,
         "search": {"learning_rate": SEARCH_RATE, "steps": SEARCH_STEPS, "side": REGRESSION_SIDE},

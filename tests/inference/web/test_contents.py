@@ -46,6 +46,7 @@ def test_attributes_of_the_written_codes_are_stored_as_bytes_between_their_extre
     described, arrays = describe_directions(codes, Attributes(("ramp", "odd"), values), rows=np.array([0, 100, 199]))
     ramp = described["attributes"][0]
     assert ramp["name"] == "ramp" and ramp["low"] == pytest.approx(-48.01) and ramp["high"] == pytest.approx(147.01)
+    assert [entry["is_binary"] for entry in described["attributes"]] == [False, True]
     assert arrays["attributes/0"].tolist() == [0, 128, 255] and arrays["attributes/1"].tolist() == [0, 0, 255]
     assert described["num_principal"] == 4 and arrays["attributes/effects"].shape == (2, 4)
     assert describe_directions(codes, None, np.arange(200))[0]["attributes"] == []

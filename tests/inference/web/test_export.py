@@ -9,7 +9,8 @@ import pytest
 from glo_lib.images.pixels import to_bytes
 from glo_lib.images.split import find_split
 from glo_lib.inference.directions import Attributes
-from glo_lib.inference.model import load
+from glo_lib.inference.model import TrainedModel, load
+from glo_lib.inference.variables import from_arrays
 from glo_lib.inference.web import export, export_run_for_web, export_web, read_web
 from glo_lib.inference.web.contents import drawn_attributes
 from glo_lib.runs import packed
@@ -35,6 +36,15 @@ def test_of_too_many_codes_an_evenly_spaced_part_is_written(trained_model, tmp_p
     page = read_web(export_web(trained_model, tmp_path, table, stored_samples=FEW))
     assert page.description["num_codes"] == 10 and page.description["num_images"] == 48 and page.arrays["attributes/0"].shape == (10,)
     np.testing.assert_allclose(page.arrays["codes"][[0, -1]], trained_model.codes[[0, -1]], atol=1e-3)
+
+
+def test_the_decoder_is_known_by_a_digest_of_its_own(trained_model, tmp_path):
+    values = {name: 1.01 * value for name, value in trained_model.variables.items()}
+    trained_further = TrainedModel(trained_model.config, trained_model.codes, from_arrays(values))
+    first = read_web(export_web(trained_model, tmp_path / "first", stored_samples=FEW)).description
+    second = read_web(export_web(trained_model, tmp_path / "second", stored_samples={"imle": 2 * FEW["imle"]})).description
+    third = read_web(export_web(trained_further, tmp_path / "third", stored_samples=FEW)).description
+    assert first["decoder_sha256"] == second["decoder_sha256"] != third["decoder_sha256"] and first["sha256"] != second["sha256"]
 
 
 def test_what_does_not_belong_to_the_model_is_refused(trained_model, tmp_path):
@@ -92,7 +102,7 @@ def test_a_run_takes_its_attributes_from_a_table_and_its_judgement_from_its_metr
     table = tmp_path / "table.csv"
     table.write_text("image_id,dark\n" + "".join(f"{number:03d}.jpg,{number % 2}\n" for number in range(48)))
     page = read_web(export_run_for_web(trained_run, tmp_path / "page", table))
-    assert page.description["directions"]["attributes"] == [{"name": "dark", "low": 0.0, "high": 1.0}]
+    assert page.description["directions"]["attributes"] == [{"name": "dark", "low": 0.0, "high": 1.0, "is_binary": True}]
     assert page.arrays["attributes/0"].tolist() == [0, 255] * 24
 
 
