@@ -4,25 +4,28 @@ A small page of the panels alone is served, with the pretrained model; `tests/te
 are skipped if playwright (extra ``browser``) or Chromium is missing.
 """
 
-import base64
-import io
+import dataclasses
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from benchmarks.site import served
 from glo_lib.graph.backend import tf
 from glo_lib.graph.session import open_session
 from glo_lib.images.pixels import to_bytes, to_floats
-from glo_lib.inference import PRIORS, encode, load
+from glo_lib.inference import PRIORS, encode, interpolate, load
+from glo_lib.inference.directions import Attributes
 from glo_lib.inference.encoding import build_search
+from glo_lib.inference.model import TrainedModel
 from glo_lib.inference.neighbours import nearest_codes
 from glo_lib.inference.priors import fit_prior
-from glo_lib.inference.web import export_run_for_web, read_web
+from glo_lib.inference.priors.neighbours import move_codes
+from glo_lib.inference.variables import from_arrays
+from glo_lib.inference.web import export_run_for_web, export_web, read_web
 from glo_lib.runs.packed import read_packed
 from tests.test_browser import browser, opened  # noqa: F401 - a fixture
 
@@ -179,6 +182,37 @@ def test_the_search_of_the_browser_ends_as_well_as_that_of_the_library(worker, m
         assert found["start"] == 0 and 25 < 10 * np.log10(4 / found["error"]) < 34, "as the page says"
 
 
+def test_a_search_that_fails_leaves_no_tensor_behind(worker):
+    (thread,) = worker.workers
+    count = "() => tf.memory().numTensors"
+    before = thread.evaluate(count)
+    thread.evaluate("() => { globalThis.kept = adam; adam = () => { throw new Error('broken'); }; }")
+    failed = "ask('encode', {pixels: new Uint8Array(64 * 64 * 3)}).catch(({message}) => message)"
+    assert worker.evaluate(failed) == "broken"
+    thread.evaluate("() => { adam = kept; }")
+    assert thread.evaluate(count) == before
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [([1, 0.2, 0], [0, 0.5, 2]), ([0.6, -0.8, 0.1], [-1.2, 1.6, -0.2]), ([2], [-1]), ([0, 0], [1, 0])]
+)
+def test_both_ways_between_two_codes_are_those_of_the_library(worker, start, end):
+    start, end = np.array(start, np.float32), np.array(end, np.float32)
+    script = """([way, start, end]) => [0, 1, 2, 3, 4, 5].map((i) => Array.from(glo[way](Float32Array.from(start), Float32Array.from(end), i / 5)))"""
+    for way, path in (("onLine", "linear"), ("onCircle", "great_circle")):
+        found = worker.evaluate(script, [way, start.tolist(), end.tolist()])
+        np.testing.assert_allclose(found, interpolate(start, end, 6, path), atol=1e-6)
+
+
+@pytest.mark.parametrize("projection", ["sphere", "ball", "none"])
+def test_a_code_moves_towards_another_as_in_the_library(worker, projection):
+    code, targets = np.array([0.6, 0.8], np.float32), np.array([[1, 0], [-0.6, -0.8], [0.6, 0.8]], np.float32)
+    script = "([projection, code, targets]) => targets.map((target) => Array.from(glo.move(Float32Array.from(code), Float32Array.from(target), 0.3, projection)))"
+    found = worker.evaluate(script, [projection, code.tolist(), targets.tolist()])
+    expected = move_codes(np.stack([code] * 3), targets, np.full((3, 1), 0.3), projection)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_the_text_of_the_page_describes_this_model(model, site):
     def degrees(codes, rank=0):
         return np.median(np.degrees(2 * np.arcsin(nearest_codes(codes, model.codes, rank + 1)[1][:, rank] / 2)))
@@ -236,17 +270,59 @@ def test_without_scripts_the_page_says_what_is_missing(browser, address):  # noq
         assert "need JavaScript" in page.locator("[data-model]").inner_text()
 
 
+def test_a_page_that_was_opened_as_a_file_says_what_to_do(browser, site):  # noqa: F811
+    with opened(browser) as page:
+        page.goto((site / "index.html").as_uri())
+        page.get_by_text("The explorer needs a web server").wait_for()
+        assert "python -m http.server --directory _build/html" in page.locator("[data-model]").inner_text()
+        assert page.get_by_role("button").count() == 0
+
+
 def test_a_model_that_cannot_be_loaded_is_reported_and_can_be_tried_again(browser, address):  # noqa: F811
     with opened(browser) as page:
         page.goto(address + "index.html")
         place = page.locator("[data-model]")
         place.evaluate("element => element.dataset.model = 'nowhere/'")
         start = page.get_by_role("button", name="Start the explorer")
-        start.click()
+        start.press("Enter")
         page.get_by_text(re.compile(r"^The explorer cannot start here: /explorer/nowhere/\w+\.\w+ cannot be loaded \(404\)")).wait_for()
+        assert start.evaluate("button => button === document.activeElement")
         place.evaluate("element => element.dataset.model = 'model/'")
-        start.click()
+        page.keyboard.press("Enter")
         page.get_by_text("Ready.").wait_for()
+        assert len(page.workers) == 1, "the worker that failed has ended"
+        assert place.evaluate("bar => bar === document.activeElement"), "the button is gone, and the focus is not lost with it"
+
+
+def test_arrays_of_another_version_are_refused(browser, address, site):  # noqa: F811
+    arrays = bytearray((site / "explorer/model/arrays.bin").read_bytes())
+    arrays[1000] ^= 1
+    with opened(browser) as page:
+        digest = read_web(site / "explorer/model").description["sha256"]
+        page.route(f"**/arrays.bin?v={digest[:16]}", lambda route: route.fulfill(body=bytes(arrays)))
+        page.goto(address + "index.html")
+        page.get_by_role("button", name="Start the explorer").press("Enter")
+        page.get_by_text("arrays.bin and model.json are of different versions").wait_for()
+
+
+def test_a_model_without_sphere_and_without_the_attributes_of_drawn_faces_is_shown(browser, address, site, model):  # noqa: F811
+    config, codes = dataclasses.replace(model.config, projection="none"), 2 * model.codes[:300]
+    table = Attributes(("glasses", "height"), np.stack([np.arange(300) % 2, np.arange(300)], axis=1))
+    export_web(TrainedModel(config, codes, from_arrays(model.variables)), site / "explorer/other", table, stored_samples={})
+    with opened(browser, reduced_motion="reduce") as page:
+        problems = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address + "index.html")
+        page.locator("[data-model]").evaluate("element => element.dataset.model = 'other/'")
+        page.get_by_role("button", name="Start the explorer").click()
+        page.get_by_text("Ready.").wait_for()
+        shown(page)
+        page.get_by_role("combobox", name="Prior").select_option("neighbours")
+        page.get_by_role("button", name=re.compile("^Sample 12, ")).wait_for()
+        result = page.get_by_role("button", name="The result.").locator("canvas")
+        page.wait_for_function("canvas => canvas.getContext('2d').getImageData(0, 0, 1, 1).data[3]", arg=result.element_handle())
+        assert page.get_by_text("A step is from absent to present for glasses, and two standard deviations for the others.").count()
+        assert not problems
 
 
 def test_sliders_move_the_current_face_and_return_to_it(started):
@@ -255,34 +331,87 @@ def test_sliders_move_the_current_face_and_return_to_it(started):
     for _ in range(20):
         slider.press("ArrowRight")
     after = shown(started)
-    assert before != after and slider.input_value() == "2"
+    assert before != after and slider.input_value() == "2" and slider.get_attribute("aria-valuetext") == "2.0"
     started.get_by_role("button", name="All sliders to zero").press("Enter")
     assert shown(started) == before and slider.input_value() == "0"
+    assert started.get_by_role("slider", name="turn, in steps of two standard deviations").count() == 1
 
 
-def test_a_link_holds_the_face(started, browser, address):  # noqa: F811
-    started.get_by_role("button", name="A training face").press("Enter")
-    code, _ = shown(started)
+def test_one_line_of_the_page_speaks_at_the_start_and_once_for_a_series_of_changes(browser, address):  # noqa: F811
+    with opened(browser) as page:
+        page.goto(address + "index.html")
+        assert page.get_by_role("status").count() == 1
+        page.evaluate("""() => {
+          const line = document.querySelector('[role=status]');
+          window.heard = [];
+          new MutationObserver(() => heard.push(line.textContent)).observe(line, {childList: true, characterData: true, subtree: true});
+        }""")
+        page.get_by_role("button", name="Start the explorer").press("Enter")
+        page.get_by_text("Ready.").wait_for()
+        for name in ("smile, in steps", "Norm of the code"):
+            for _ in range(3):
+                page.get_by_role("slider", name=name).press("ArrowRight")
+        shown(page)
+        heard = [
+            "The model is loading.",
+            "Ready. This is a training face, decoded from its code.",
+            "Moved along smile.",
+            "Decoded without projection.",
+        ]
+        assert page.evaluate("heard") == heard
+        assert page.locator("[role=status], [role=alert], [aria-live], output, progress").count() == 1
+
+
+def test_a_link_holds_exactly_what_is_seen(started, browser, address):  # noqa: F811
+    started.get_by_role("slider", name="hat, in steps").press("End")
+    started.get_by_role("slider", name="Norm of the code").press("End")
+    seen = shown(started)
     started.get_by_role("button", name="Copy a link").press("Enter")
     started.wait_for_function("location.hash.includes('code=')")
     link = started.evaluate("location.href")
-    assert link.endswith(f"#code={code}")
     with opened(browser) as page:
         page.goto(link)
         page.get_by_role("button", name="Start the explorer").click()
         page.get_by_text("The face of the link.").wait_for()
-        assert shown(page)[0] == code
-        page.goto(address + "index.html#code=broken")  # a hash alone loads nothing: the face stays
-        assert shown(page)[0] == code
+        assert shown(page) == seen
+        page.get_by_role("button", name="Back to the sphere").press("Enter")
+        old = f"{address}index.html#code={shown(page)[0]}"
+        assert shown(page)[0] != seen[0]
+        for wrong, problem in {
+            re.sub("code=...", "code=", link): "The code in this link cannot be read; the link may be incomplete.",
+            re.sub("model=....", "model=0000", link): "This link belongs to another model.",
+        }.items():
+            page.goto(wrong)
+            page.get_by_text(f"{problem} The face stays as it is.").wait_for()
+        page.goto(old)  # of an earlier version, which named no model
+        page.get_by_text("The face of the link.").wait_for()
+        page.goto(wrong)
+        page.reload()
+        page.get_by_role("button", name="Start the explorer").click()
+        page.get_by_text("This link belongs to another model. This is a training face instead.").wait_for()
 
 
-def test_undo_returns_to_the_face_before(started):
+def test_undo_returns_to_what_was_shown_before(started):
+    undo, glasses = started.get_by_role("button", name="Undo"), started.get_by_role("slider", name="glasses, in steps")
+    assert undo.get_attribute("aria-disabled") == "true"
     first = shown(started)
+    for _ in range(3):
+        glasses.press("PageUp")
+    with_glasses = shown(started)
+    started.get_by_role("slider", name="Norm of the code").press("End")
+    longer = shown(started)
     started.get_by_role("button", name="The mean code").press("Enter")
-    assert shown(started) != first
-    undo = started.get_by_role("button", name="Undo")
+    ring = started.get_by_role("application")
+    mean = shown(started)
+    for key in ("ArrowLeft", "ArrowUp", "ArrowUp"):
+        ring.press(key)
+    assert len({face[0] for face in (first, with_glasses, longer, mean, shown(started))}) == 5
+    for face in (mean, longer, with_glasses, first):
+        undo.press("Enter")
+        assert shown(started) == face
+    assert undo.get_attribute("aria-disabled") == "true" and undo.evaluate("button => button === document.activeElement")
     undo.press("Enter")
-    assert shown(started) == first and undo.is_disabled()
+    assert status(started) == "There is nothing to undo."
 
 
 def test_every_prior_draws_faces_that_can_be_taken(started):
@@ -318,26 +447,44 @@ def test_faces_are_added_by_key_by_press_and_by_drag(started):
     assert status(started).endswith("is now C.") and faces.nth(5).get_attribute("aria-pressed") == "false"
     slot["B"].click()
     assert status(started) == "The current face is now B."
+    faces.nth(5).press("Enter")
+    assert faces.nth(5).get_attribute("aria-pressed") == "true", "a face that was dragged can be chosen by key"
     started.wait_for_timeout(500)
     assert picture(slot["A"]) == picture(faces.nth(0)) and picture(slot["C"]) == picture(faces.nth(5))
     assert picture(started.get_by_role("button", name="The result.")) != result
 
 
+def place_of_ring(page):
+    name = page.get_by_role("application", name=re.compile(r"^Map of the codes\.")).get_attribute("aria-label")
+    return re.search(r"at (-?[\d.]+) to the right and (-?[\d.]+) up", name).groups()
+
+
 def test_the_ring_of_the_map_moves_by_key_and_by_press(started):
-    ring = started.get_by_role("img", name=re.compile(r"^Map of the codes\."))
-
-    def place():
-        return [float(value) for value in re.findall(r"at (-?[\d.]+) to the right and (-?[\d.]+) up", ring.get_attribute("aria-label"))[0]]
-
-    before = place()
+    ring, before = started.get_by_role("application"), place_of_ring(started)
     for _ in range(5):
         ring.press("Shift+ArrowRight")
-    assert place()[0] > before[0] + 0.5 and status(started).startswith("At ")
+    right, up = place_of_ring(started)
+    assert float(right) > float(before[0]) + 0.5 and status(started) == f"At {right} to the right and {up} up."
     box = ring.bounding_box()
     ring.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
-    assert abs(place()[0]) < 0.6 and abs(place()[1]) < 0.6
+    assert max(abs(float(value)) for value in place_of_ring(started)) < 0.6
     started.get_by_role("combobox", name="Colour by").select_option(label="hat")
     assert started.get_by_text("hat: from 0 (dark) to 1 (bright)").count()
+
+
+def test_a_finger_that_scrolls_over_the_map_changes_nothing(browser, address):  # noqa: F811
+    with opened(browser, has_touch=True) as page:
+        page.goto(address + "index.html")
+        page.get_by_role("button", name="Start the explorer").click()
+        page.get_by_text("Ready.").wait_for()
+        ring, before = page.get_by_role("application"), place_of_ring(page)
+        ring.scroll_into_view_if_needed()
+        box, height = ring.bounding_box(), page.evaluate("scrollY")
+        finger = {"x": box["x"] + 10, "y": box["y"] + 300, "yDistance": -150, "gestureSourceType": "touch"}
+        page.context.new_cdp_session(page).send("Input.synthesizeScrollGesture", finger)
+        assert page.evaluate("scrollY") > height + 50 and place_of_ring(page) == before
+        ring.tap(position={"x": 10, "y": 300})
+        assert place_of_ring(page) != before
 
 
 def test_the_walk_takes_the_current_face_and_both_ways_meet_at_the_ends(started):
@@ -365,14 +512,16 @@ def test_codes_leave_the_sphere_and_return(started):
     length.press("End")
     started.get_by_text("Norm 3.00; ").wait_for()
     assert shown(started) != before
+    length.press("Home")
+    started.get_by_text("Norm 0.00; a code of norm 0 has no direction, so no training face is nearest to it").wait_for()
+    neighbours = started.get_by_role("group", name="The nearest training faces")
+    assert not neighbours.is_visible()
     started.get_by_role("button", name="Back to the sphere").press("Enter")
-    pictures = [read_picture(address) for _, address in (before, shown(started))]
-    assert max(ImageChops.difference(*pictures).tobytes()) <= 1, "the code went through a multiplication and back"
-
-
-def read_picture(address):
-    """Return the picture that an address of data holds."""
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
+    assert shown(started) == before
+    neighbours.wait_for()
+    length.press("Home")
+    started.get_by_role("button", name="Undo").press("Enter")
+    assert shown(started) == before
 
 
 def test_a_painted_and_an_uploaded_image_are_encoded(started, tmp_path, site):
@@ -397,12 +546,44 @@ def test_a_painted_and_an_uploaded_image_are_encoded(started, tmp_path, site):
     assert float(re.search(r", ([\d.]+) dB after", report.inner_text())[1]) > 25
     panel.get_by_role("button", name="Take this face").press("Enter")
     assert status(started) == "The face that was found is now the current one."
+    assert panel.get_by_label("Your own image").input_value() == "", "the same file can be chosen again"
     (tmp_path / "text.png").write_text("no image")
     panel.get_by_label("Your own image").set_input_files(tmp_path / "text.png")
     started.get_by_text("not an image that your browser can read").wait_for()
+
+
+def test_the_last_image_that_is_uploaded_covers_those_before_it(started, tmp_path):
+    started.evaluate("""() => {
+      const decode = createImageBitmap;
+      window.closed = 0;
+      createImageBitmap = async (file) => {
+        if (file.name === 'slow.png') await new Promise((go) => { window.go = go; });
+        const image = await decode(file), close = image.close.bind(image);
+        image.close = () => { window.closed++; close(); };
+        return image;
+      };
+    }""")
+    Image.new("RGB", (64, 64), (200, 0, 0)).save(tmp_path / "slow.png")
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    upload = started.get_by_label("Your own image")
+    for name in ("slow.png", "clear.png"):
+        upload.set_input_files(tmp_path / name)
+    started.get_by_text("The middle square of clear.png").wait_for()
+    started.evaluate("go()")
+    started.wait_for_function("closed === 2")
+    pixels = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 64, 64).data)"
+    easel = started.get_by_role("img", name="The image whose code is searched for")
+    assert set(easel.evaluate(pixels)) == {255}, "white shows through"
 
 
 def test_everything_fits_on_a_small_phone(started):
     started.set_viewport_size({"width": 360, "height": 740})
     started.wait_for_timeout(300)
     assert started.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize(("width", "height", "stays"), [(1280, 800, True), (360, 740, True), (844, 390, False), (320, 256, False)])
+def test_the_bar_stays_in_view_only_where_there_is_room(started, width, height, stays):
+    started.set_viewport_size({"width": width, "height": height})
+    started.locator("[data-panel=map]").scroll_into_view_if_needed()
+    assert (started.locator(".ex-bar").bounding_box()["y"] >= 0) is stays
