@@ -197,18 +197,26 @@ def test_a_search_that_fails_leaves_no_tensor_behind(worker):
     ("start", "end"), [([1, 0.2, 0], [0, 0.5, 2]), ([0.6, -0.8, 0.1], [-1.2, 1.6, -0.2]), ([2], [-1]), ([0, 0], [1, 0])]
 )
 def test_both_ways_between_two_codes_are_those_of_the_library(worker, start, end):
-    start, end = np.array(start, np.float32), np.array(end, np.float32)
-    script = """([way, start, end]) => [0, 1, 2, 3, 4, 5].map((i) => Array.from(glo[way](Float32Array.from(start), Float32Array.from(end), i / 5)))"""
     for way, path in (("onLine", "linear"), ("onCircle", "great_circle")):
-        found = worker.evaluate(script, [way, start.tolist(), end.tolist()])
-        np.testing.assert_allclose(found, interpolate(start, end, 6, path), atol=1e-6)
+        found = worker.evaluate(
+            """([way, start, end]) => {
+              const codes = [start, end].map((code) => Float32Array.from(code));
+              return [0, 1, 2, 3, 4, 5].map((i) => Array.from(glo[way](...codes, i / 5)));
+            }""",
+            [way, start, end],
+        )
+        expected = interpolate(np.array(start, np.float32), np.array(end, np.float32), 6, path)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("projection", ["sphere", "ball", "none"])
 def test_a_code_moves_towards_another_as_in_the_library(worker, projection):
     code, targets = np.array([0.6, 0.8], np.float32), np.array([[1, 0], [-0.6, -0.8], [0.6, 0.8]], np.float32)
-    script = "([projection, code, targets]) => targets.map((target) => Array.from(glo.move(Float32Array.from(code), Float32Array.from(target), 0.3, projection)))"
-    found = worker.evaluate(script, [projection, code.tolist(), targets.tolist()])
+    found = worker.evaluate(
+        """([projection, code, targets]) => targets.map((target) =>
+          Array.from(glo.move(Float32Array.from(code), Float32Array.from(target), 0.3, projection)))""",
+        [projection, code.tolist(), targets.tolist()],
+    )
     expected = move_codes(np.stack([code] * 3), targets, np.full((3, 1), 0.3), projection)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -480,9 +488,13 @@ def test_a_finger_that_scrolls_over_the_map_changes_nothing(browser, address):  
         ring, before = page.get_by_role("application"), place_of_ring(page)
         ring.scroll_into_view_if_needed()
         box, height = ring.bounding_box(), page.evaluate("scrollY")
-        finger = {"x": box["x"] + 10, "y": box["y"] + 300, "yDistance": -150, "gestureSourceType": "touch"}
-        page.context.new_cdp_session(page).send("Input.synthesizeScrollGesture", finger)
-        assert page.evaluate("scrollY") > height + 50 and place_of_ring(page) == before
+        chromium, x, y = page.context.new_cdp_session(page), box["x"] + 10, box["y"] + 300
+        for kind, moves in (("touchStart", [0]), ("touchMove", range(15, 150, 15)), ("touchEnd", [None])):
+            for moved in moves:
+                points = [] if moved is None else [{"x": x, "y": y - moved}]
+                chromium.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_function("height => scrollY > height + 50", arg=height)
+        assert place_of_ring(page) == before
         ring.tap(position={"x": 10, "y": 300})
         assert place_of_ring(page) != before
 
@@ -555,11 +567,11 @@ def test_a_painted_and_an_uploaded_image_are_encoded(started, tmp_path, site):
 def test_the_last_image_that_is_uploaded_covers_those_before_it(started, tmp_path):
     started.evaluate("""() => {
       const decode = createImageBitmap;
-      window.closed = 0;
+      window.numClosed = 0;
       createImageBitmap = async (file) => {
         if (file.name === 'slow.png') await new Promise((go) => { window.go = go; });
         const image = await decode(file), close = image.close.bind(image);
-        image.close = () => { window.closed++; close(); };
+        image.close = () => { window.numClosed++; close(); };
         return image;
       };
     }""")
@@ -570,7 +582,7 @@ def test_the_last_image_that_is_uploaded_covers_those_before_it(started, tmp_pat
         upload.set_input_files(tmp_path / name)
     started.get_by_text("The middle square of clear.png").wait_for()
     started.evaluate("go()")
-    started.wait_for_function("closed === 2")
+    started.wait_for_function("numClosed === 2")
     pixels = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 64, 64).data)"
     easel = started.get_by_role("img", name="The image whose code is searched for")
     assert set(easel.evaluate(pixels)) == {255}, "white shows through"
