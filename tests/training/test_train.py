@@ -12,9 +12,15 @@ import pytest
 from glo_lib import inference
 from glo_lib.config import QUICK_PRIORS
 from glo_lib.graph.backend import tf
+from glo_lib.graph.cluster import Cluster, Task
+from glo_lib.graph.devices import choose_devices
+from glo_lib.graph.half_precision import KEPT_IN_FLOAT32
+from glo_lib.graph.server import ClusterError
+from glo_lib.graph.session import session_config
 from glo_lib.networks import efficientnet
 from glo_lib.runs.run import read_run
 from glo_lib.training import loop, prepare, train, training_graph
+from glo_lib.training.loop import StepTimeout
 
 train_module = importlib.import_module("glo_lib.training.train")  # the attribute of the package is the function
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -162,6 +168,23 @@ def test_the_losses_change_where_the_phases_do(small_config, small_images, tmp_p
     assert min(losses[step] for step in range(13, 25)) > 10 * max(losses[step] for step in range(1, 13))
 
 
+@pytest.mark.skipif(not efficientnet.is_installed(), reason=efficientnet.MISSING)
+def test_a_run_that_was_stopped_in_a_phase_with_the_perceptual_loss_ends_with_the_same_bits(small_config, small_images, tmp_path):
+    """The images of a step are moved as its number says, and so is the first step after the run was resumed."""
+    settings = {"phases": "0.5 mse, 0.5 mse+10*perceptual", "perceptual_blocks": 1, "num_epochs": 2}
+    steps = []
+    straight = train(
+        small_config(small_images, tmp_path / "straight", **settings),
+        on_step=lambda progress, loss: steps.append((loss, KEPT_IN_FLOAT32 in os.environ)),
+    )
+    losses, kept_in_float32 = zip(*steps, strict=True)
+    assert min(losses[6:]) > 3 * max(losses[:6]) and kept_in_float32 == (False,) * 6 + (True,) * 6
+    stopped = small_config(small_images, tmp_path / "stopped", **settings)
+    assert train(stopped, on_step=stop_at({9: signal.SIGINT})).history[-1].step == 9
+    assert_same_bits(variables_of(train(stopped).run_dir), variables_of(straight.run_dir))
+    assert KEPT_IN_FLOAT32 not in os.environ
+
+
 @pytest.mark.parametrize("projection", ["ball", "sphere"])
 def test_gradient_descent_learns_and_the_stored_codes_stay_in_the_ball(small_config, small_images, tmp_path, projection):
     config = small_config(
@@ -181,3 +204,58 @@ def test_a_missing_network_is_named_before_anything_is_decoded(small_config, sma
     monkeypatch.setattr(train_module, "open_run", lambda config: pytest.fail("the data were opened"))
     with pytest.raises(ModuleNotFoundError, match=r"phases is '0\.5 mse, 0\.5 perceptual'; .* make judges"):
         train(small_config(small_images, tmp_path / "run", phases="0.5 mse, 0.5 perceptual"))
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster of which a server in this process has all variables and the only tower, so that its sessions are those of a cluster."""
+    server = tf.distribute.Server.create_local_server()
+    worker = Task("worker", 0, server.target.removeprefix("grpc://"))
+    devices = choose_devices(1, "float32")._replace(master=server.target, session_config=session_config())
+    cluster = Cluster((worker,), worker)
+    monkeypatch.setattr(train_module, "chief_cluster", lambda: cluster)
+    monkeypatch.setattr(train_module, "connect", lambda *_: devices)
+    return cluster
+
+
+@pytest.mark.usefixtures("cluster")
+def test_after_a_machine_was_lost_the_run_goes_on_from_the_newest_checkpoint(
+    small_config, one_tower, small_images, tmp_path, monkeypatch, capsys
+):
+    hook = tf.compat.v1.train.CheckpointSaverHook
+    monkeypatch.setattr(loop.v1.train, "CheckpointSaverHook", lambda folder, save_secs, **rest: hook(folder, save_steps=5, **rest))
+    steps, lost = [], []
+
+    def lose_a_machine_once(progress, loss):
+        steps.append(progress.step)
+        if progress.step == 13 and not lost:
+            lost.append(progress.step)
+            raise tf.errors.UnavailableError(None, None, "worker 0 is gone")
+
+    train(small_config(small_images, tmp_path), lose_a_machine_once)
+    assert steps == [*range(1, 14), *range(11, 25)]
+    assert "a machine was lost (UnavailableError); looking for it, to go on from step 10\n" in capsys.readouterr().out
+    resumed, uninterrupted = variables_of(tmp_path), variables_of(one_tower.run_dir)
+    for name, value in uninterrupted.items():  # the server has other threads, so it may round otherwise
+        np.testing.assert_allclose(resumed[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(("answer", "message"), [(ClusterError("worker 0 is gone"), "worker 0 is gone"), (None, "a step was slow")])
+def test_after_a_step_that_takes_too_long_the_machine_that_does_not_answer_is_named(
+    small_config, small_images, tmp_path, monkeypatch, cluster, answer, message
+):
+    asked = []
+
+    def time_out(*_):
+        raise StepTimeout("a step was slow")
+
+    def find(*arguments):
+        asked.append(arguments)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(train_module, "train_phase", time_out)
+    monkeypatch.setattr(train_module, "find_cluster", find)
+    with pytest.raises(ClusterError, match=message):
+        train(small_config(small_images, tmp_path, answer_seconds=7))
+    assert asked == [(cluster, 7)]
