@@ -18,7 +18,7 @@ from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Task, read_cluster
 from glo_lib.graph.server import ClusterError, Note
 from glo_lib.inference.model import load
-from glo_lib.inputs import DecodedImages
+from glo_lib.inputs import DecodedImages, images_in_file
 from glo_lib.runs.folder import read_config
 from glo_lib.training import machines
 from glo_lib.training.machines import (
@@ -44,13 +44,24 @@ def free_addresses(**numbers):
         return {kind: [f"127.0.0.1:{one.getsockname()[1]}" for one in found] for kind, found in sockets.items()}
 
 
+OTHER_MODELS = {
+    "VAE": {"model": "vae"},
+    "SGD": {"optimizer": "sgd", "projection": "ball", "learning_rate": 1.0, "code_learning_rate": 10.0, "phases": "0.5 mse, 0.5 lap1"},
+}
+
+
 @pytest.fixture(scope="module")
 def all_runs(small_config, small_images, tmp_path_factory):
     """Two runs of 54 steps and 6 more: one on two workers and then on one machine, the other on one machine and then on two workers.
 
-    Another one begins in bfloat16.
+    Another one begins in bfloat16. Other models take six steps on two workers and on one machine.
     """
     many, one, half = (tmp_path_factory.mktemp(name) for name in ("many", "one", "half"))
+    others = [
+        (on_cluster, Path(f"{many if on_cluster else one} {name}"), {"gpus": gpus, "batch_size": 4, "num_epochs": 1, **settings})
+        for name, settings in OTHER_MODELS.items()
+        for on_cluster, gpus in ((True, 1), (False, 2))
+    ]
     runs = [
         {"on_cluster": on_cluster, "settings": small_config(small_images, folder, code_init="normal", **settings).as_dict()}
         for on_cluster, folder, settings in (
@@ -59,6 +70,7 @@ def all_runs(small_config, small_images, tmp_path_factory):
             (False, many, {"gpus": 2, "batch_size": 4, "num_epochs": 10}),
             (True, one, {"gpus": 1, "batch_size": 4, "num_epochs": 10}),
             (True, half, {"gpus": 1, "batch_size": 4, "num_epochs": 1, "precision": "bfloat16"}),
+            *others,
         )
     ]
     request = {"addresses": free_addresses(chief=1, ps=2, worker=2), "runs": runs}
@@ -87,6 +99,15 @@ def test_workers_train_in_bfloat16(all_runs):
     in_float32, in_bfloat16 = all_runs[2][0][:6], all_runs[2][4]
     assert in_bfloat16[:, 0].tolist() == list(range(1, 7)) and not np.array_equal(in_bfloat16, in_float32)
     np.testing.assert_allclose(in_bfloat16, in_float32, rtol=0.1)
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_other_models_too_train_on_two_workers_as_on_one_machine(all_runs, name):
+    on_many, on_one = (tf.train.load_checkpoint(str(Path(f"{folder} {name}") / "model.ckpt-6")) for folder in all_runs[:2])
+    names = on_one.get_variable_to_shape_map().keys() - {"training_seconds"}
+    assert ("encoder/conv1/weights" if name == "VAE" else "codes") in names
+    for variable in names:
+        np.testing.assert_allclose(on_many.get_tensor(variable), on_one.get_tensor(variable), rtol=1e-3, atol=1e-4, err_msg=variable)
 
 
 def test_the_checkpoint_of_a_split_table_has_the_names_and_shapes_of_one_machine(all_runs):
@@ -181,6 +202,23 @@ def test_a_worker_that_does_not_answer_when_its_images_are_compared_is_named(tmp
     with pytest.raises(ClusterError) as error:
         check_images(SimpleNamespace(workers=(gone,)), images, seconds=2)
     assert str(gone) in str(error.value)
+
+
+def test_a_worker_without_the_images_or_with_others_is_named(tmp_path, monkeypatch):
+    task = Task("worker", 0, tf.distribute.Server.create_local_server().target.removeprefix("grpc://"))
+    images = DecodedImages(tmp_path / "images.uint8", 20, 4, ())
+    content = np.random.default_rng(0).integers(0, 256, images.num_bytes).astype(np.uint8)
+    images.path.write_bytes(content.tobytes())
+    cluster = SimpleNamespace(workers=(task,))
+    check_images(cluster, images, seconds=20)
+    there = images._replace(path=tmp_path / "there.uint8")  # the worker's file of the same path
+    monkeypatch.setattr(machines, "images_in_file", lambda _: images_in_file(there))
+    with pytest.raises(ClusterError, match=rf"{task}: has no file {images.path}\n  copy {images.path} from this machine"):
+        check_images(cluster, images, seconds=20)
+    content[-1] ^= 1  # one value of the last image
+    there.path.write_bytes(content.tobytes())
+    with pytest.raises(ClusterError, match=f"{task}: has other images in {images.path}\n"):
+        check_images(cluster, images, seconds=20)
 
 
 def test_a_run_without_a_new_checkpoint_is_given_up_when_machines_are_lost_again_and_again(tmp_path, capsys):
