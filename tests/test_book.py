@@ -335,6 +335,25 @@ def test_every_mean_with_a_deviation_was_measured_by_the_benchmark(page):
         assert pair in rounded, pair
 
 
+def test_the_numbers_on_photographs_stand_at_their_models():
+    """In the order of the text, because a number of another model would be a number of the benchmark too."""
+    models = json.loads((ROOT / "benchmarks/photographs.json").read_text("utf8"))["models"]
+    networks = ("efficientnet_lite0", "face_recogniser")
+    with_deviation = [
+        *((row, f"psnr_{kind}") for kind in ("training", "held_out") for row in ("mse", "vae")),
+        *((row, f"{network} held_out") for network in networks for row in ("mse", "vae")),
+        *((row, f"{network} samples") for network in networks for row in ("mse", "vae", "pca")),
+        *(("phases", measure) for measure in ("efficientnet_lite0 held_out", "face_recogniser held_out", "face_recogniser samples")),
+        *(("paper", f"psnr_{kind}") for kind in ("training", "held_out")),
+    ]
+    expected = []
+    for row, measure in with_deviation:
+        values, digits = [model["numbers"][measure] for model in models if model["row"] == row], 2 if "psnr" in measure else 1
+        expected.append((f"{statistics.mean(values):.{digits}f}", f"{statistics.stdev(values):.{digits}f}"))
+    section = (BOOK / "claims.md").read_text("utf8").split("## On photographs")[1].split("\n## ")[0]
+    assert re.findall(r"(\d+(?:\.\d+)?)\s±\s(\d+(?:\.\d+)?)", section) == expected
+
+
 def test_the_curves_over_the_epochs_are_those_of_the_benchmark():
     (cell,) = [cell for cell in read("vae")["cells"] if "by_epochs = {" in source(cell)]
     curves = ast.literal_eval(source(cell).split("by_epochs = ")[1].split("\nshow_")[0])
