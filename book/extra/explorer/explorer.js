@@ -225,11 +225,11 @@
     const group = make("div", { class: "ex-faces", role: "group", "aria-label": "The nearest training faces" },
       ...faces.map((face) => make("figure", {}, face, face.caption)));
     const none = make("p", { class: "ex-note", hidden: true }, "A code of norm 0 has no direction, so no training face is nearest to it.");
-    place.append(group, none);
+    place.append(make("div", { class: "ex-stack" }, group, none)); // one over the other, so that the page below does not jump
     onChange(latest(async () => {
       none.hidden = hasDirection(state.code);
-      group.hidden = !none.hidden;
-      if (group.hidden) return;
+      group.style.visibility = none.hidden ? "visible" : "hidden";
+      if (!none.hidden) return;
       const { numbers, angles } = await ask("nearest", { code: state.code, k: NEIGHBOURS });
       faces.slice(0, numbers.length).forEach((face, i) => {
         Object.assign(face, { code: trainingCode(numbers[i]), number: numbers[i] });
