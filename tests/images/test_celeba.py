@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glo_lib.images.celeba import find_list, look_up, read_identities, read_partition, read_rows, without_empty_ends
+from glo_lib.images.celeba import find_list, look_up, read_identities, read_landmarks, read_partition, read_rows, without_empty_ends
 from glo_lib.images.files import list_images
 from glo_lib.images.release import IDENTITY, PARTITION
 from glo_lib.system.cache import cache_root
@@ -143,6 +143,26 @@ def test_identities_are_numbers_or_names_of_people(tmp_path):
 def test_a_damaged_line_is_named(tmp_path, contents, message):
     with pytest.raises(ValueError, match=message):
         read_partition(write_file(tmp_path / "list.txt", contents))
+
+
+TEN = "0 1 2 3 4 5 6 7 8 9"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"b.jpg {TEN[:-2]}", f"'b.jpg {TEN[:-2]}' is not a file name and 10 numbers"),
+        (f"b.jpg {TEN} 10", f"'b.jpg {TEN} 10' is not a file name and 10 numbers"),
+        (f"b.jpg {TEN[:-1]}nan", f"'b.jpg {TEN[:-1]}nan' is not a file name and 10 numbers"),
+        (f"a.jpg {TEN}", "'a.jpg' is listed twice"),
+    ],
+    ids=["nine", "eleven", "not a number", "twice"],
+)
+def test_a_damaged_line_of_landmarks_is_named(tmp_path, line, message):
+    good = f"2\nlefteye_x lefteye_y righteye_x righteye_y\na.jpg {TEN}\n"
+    assert read_landmarks(write_file(tmp_path / "good.txt", good.encode())) == {"a.jpg": tuple(range(10))}
+    with pytest.raises(ValueError, match=f"bad.txt', line 4: {message}"):
+        read_landmarks(write_file(tmp_path / "bad.txt", f"{good}{line}\n".encode()))
 
 
 @given(st.binary(max_size=60), st.sampled_from(["list.txt", "list.csv"]))

@@ -1,6 +1,7 @@
 """Files are decoded in order, to the same pixels whatever their metadata, and a file that cannot be read is replaced by the reason."""
 
-import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -169,20 +170,20 @@ def test_a_jpeg_file_that_tensorflow_cannot_decode_is_left_to_pillow(tmp_path, m
 
 def test_a_folder_of_other_images_is_decoded_in_several_threads_some_in_advance(tmp_path, monkeypatch):
     names = write_grey_files(tmp_path, [11, 10, 13, 15, 17, 12, 19, -1, 21])
-    running, most = [], []
+    started, meeting = [], threading.Barrier(2, timeout=30)
     read = decode.read_stored
 
-    def read_and_count(*arguments):
-        running.append(arguments)
-        most.append(len(running))
-        result = read(*arguments)
-        running.pop()
-        return result
+    def read_together(name, *arguments):
+        started.append(name)
+        if name in (names[4], names[6]):  # with a JPEG file between them, which TensorFlow decodes
+            meeting.wait()
+        return read(name, *arguments)
 
-    monkeypatch.setattr(decode, "read_stored", read_and_count)
+    monkeypatch.setattr(decode, "CPUS", 2)
+    monkeypatch.setattr(decode, "read_stored", read_together)
     values = decoded_values(names)
     assert [value for value in values if not isinstance(value, str)] == [11, 10, 13, 15, 17, 12, 19, 21]
-    assert len(most) == 7  # each once
+    assert len(started) == 7  # each once
 
 
 def test_large_photographs_among_small_ones_keep_their_place(tmp_path):
@@ -192,9 +193,12 @@ def test_large_photographs_among_small_ones_keep_their_place(tmp_path):
     assert decoded_values(names) == pytest.approx([10, 100, 14, 16, 120], abs=1)
 
 
-def test_a_generator_that_is_left_early_ends_its_threads(tmp_path):
-    names = write_grey_files(tmp_path, [11] * 30)
-    results = decode_files(names, 4)
+def test_a_generator_that_is_left_early_ends_its_threads(tmp_path, monkeypatch):
+    read, before = decode.read_stored, set(threading.enumerate())
+    monkeypatch.setattr(decode, "read_stored", lambda *arguments: time.sleep(0.05) or read(*arguments))  # so that some are being read
+    results = decode_files(write_grey_files(tmp_path, [11] * 30), 4)
     next(results)
+    started = set(threading.enumerate()) - before
+    assert started
     results.close()
-    shutil.rmtree(tmp_path)  # nobody reads the files any more
+    assert not any(thread.is_alive() for thread in started)
