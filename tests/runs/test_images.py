@@ -196,15 +196,14 @@ def test_the_held_out_images_of_an_early_version_without_a_list_of_images_are_th
     assert find() == before
 
 
-def test_a_picture_may_not_be_written_among_the_images(trained_run, small_images, tmp_path, monkeypatch):
-    (small_images / "results").mkdir()
+def test_a_picture_may_not_be_written_among_the_images(trained_run, moved, tmp_path, monkeypatch):
+    (moved / "results").mkdir()
     with pytest.raises(ValueError, match=r"x.png' would be among the images in .*; give another place, such as '.*/x.png'"):
-        check_not_among_images(trained_run, small_images / "x.png")
-    monkeypatch.chdir(small_images)
+        check_not_among_images(trained_run, moved / "x.png")
+    monkeypatch.chdir(moved)
     with pytest.raises(ValueError, match=r"'results/x\.png' would be among the images"):
         check_not_among_images(trained_run, "results/x.png")
-    (small_images / "results").rmdir()
-    for path in (tmp_path / "x.png", os.devnull, small_images / ".hidden" / "x.png"):
+    for path in (tmp_path / "x.png", os.devnull, moved / ".hidden" / "x.png"):
         check_not_among_images(trained_run, path)
 
 
