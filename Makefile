@@ -49,9 +49,10 @@ pretrained: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pretrained
 	$(BIN)/python -m benchmarks.first_page
 
-# Two processes share the files and the notebooks; the cells of a notebook stay together.
+# Two processes share the files and the notebooks; the cells of a notebook stay together. Each computes with one thread: with two on two
+# cores, the threads wait for each other, and the tests take a third more processor time.
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbval -n 2 --dist loadfile
 
 # Everything that can be checked without running the library, in less than a minute. The hooks of pre-commit are the same commands.
 check: style spelling types notebooks workflows

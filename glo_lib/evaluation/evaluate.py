@@ -127,5 +127,7 @@ def write_figures(folder: Path, figures: dict[str, Figure]) -> None:
     """Write figures as PNG files, named by their keys, and close them."""
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+        figure.savefig(
+            folder / f"{name}.png", dpi=120, pil_kwargs={"compress_level": 3}
+        )  # a tenth larger than with 6, in a third of the time
         plt.close(figure)
