@@ -1,6 +1,7 @@
 """Tests of `glo_lib.graph.cluster`: what TF_CONFIG may say, and the addresses that are served."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -77,7 +78,11 @@ def test_other_addresses_are_refused_unless_that_is_wanted(address, message):
     check_private(Task("ps", 0, address), open_to_all=True)
 
 
-def test_an_unknown_host_is_named():
+def test_an_unknown_host_is_named(monkeypatch):
+    def look_up(host, *_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, f"{host} is unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)  # so that no name server is asked
     with pytest.raises(ValueError, match=r"host of worker 3 at nowhere\.invalid:1 is not known"):
         resolve(Task("worker", 3, "nowhere.invalid:1"))
 

@@ -50,13 +50,18 @@ def cluster_of(addresses, kind="chief", index=0):
 @pytest.fixture(scope="module")
 def served():
     """The addresses of a cluster of which only the parameter server runs."""
-    addresses = {kind: [f"127.0.0.1:{free_port()}"] for kind in ("chief", "ps", "worker")}
-    environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": addresses, "task": {"type": "ps", "index": 0}})}
     command = [sys.executable, "-m", "glo_lib", "serve", "--i-know-this-is-open"]  # where root alone may limit a server to its address
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline().startswith(f"ps 0 at {addresses['ps'][0]} serves")
-        yield addresses
-        process.kill()
+    for _ in range(2):
+        addresses = {kind: [f"127.0.0.1:{free_port()}"] for kind in ("chief", "ps", "worker")}
+        environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": addresses, "task": {"type": "ps", "index": 0}})}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            line = process.stdout.readline()
+            if line:  # else the server has ended, because another process took the port in the meantime
+                assert line.startswith(f"ps 0 at {addresses['ps'][0]} serves")
+                yield addresses
+                process.kill()
+                return
+    pytest.fail("no server could be started")
 
 
 def test_a_server_has_a_note_on_itself(served):
@@ -157,7 +162,7 @@ def test_where_the_filter_is_allowed_other_addresses_do_not_matter(machine, monk
 
 def test_tasks_that_do_not_answer_are_named_within_the_time(served):
     with pytest.raises(ClusterError) as error:
-        find_cluster(cluster_of(served), seconds=1)
+        find_cluster(cluster_of(served), seconds=5)  # the server that runs has to answer within it, on a busy machine too
     assert f"worker 0 at {served['worker'][0]}: cannot be reached" in str(error.value) and "ps 0" not in str(error.value)
 
 
