@@ -1,6 +1,8 @@
 """What the figure of the claims shows; and that the tables and the figures in the repository belong to the stored numbers."""
 
 import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from glo_lib.figures.claims import RECONSTRUCTIONS, SAMPLES, save_svg, show_clai
 ROOT = Path(__file__).parents[2]
 RESULTS = [ROOT / "benchmarks/claims.json", ROOT / "benchmarks/converged.json"]
 MEASURES = (*RECONSTRUCTIONS, *SAMPLES)
+MATPLOTLIB = re.search(r'"matplotlib==(\S+); python_version >=', (ROOT / "pyproject.toml").read_text("utf8"))[1]  # it drew the files
 
 
 def rows_of(values):
@@ -52,6 +55,7 @@ def test_the_same_figure_gives_the_same_file(results, tmp_path):
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_figure_and_the_table_in_the_repository_belong_to_the_stored_numbers(path, tmp_path):
     content = json.loads(path.read_text("utf8"))
-    save_svg(show_claims(content), tmp_path / "figure.svg")
-    assert path.with_suffix(".svg").read_bytes() == (tmp_path / "figure.svg").read_bytes()
     assert path.with_suffix(".md").read_text("utf8") == claims.tables(content)
+    save_svg(show_claims(content), tmp_path / "figure.svg")
+    if version("matplotlib") == MATPLOTLIB:  # others name the glyphs otherwise
+        assert path.with_suffix(".svg").read_bytes() == (tmp_path / "figure.svg").read_bytes()
