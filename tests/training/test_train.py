@@ -170,7 +170,7 @@ def test_the_losses_change_where_the_phases_do(small_config, small_images, tmp_p
 
 @pytest.mark.skipif(not efficientnet.is_installed(), reason=efficientnet.MISSING)
 def test_a_run_that_was_stopped_in_a_phase_with_the_perceptual_loss_ends_with_the_same_bits(small_config, small_images, tmp_path):
-    """The images of a step are moved as its number says, and so is the first step after the run was resumed."""
+    """How the images of a step are moved depends only on its number, so a resumed run moves them as an uninterrupted one does."""
     settings = {"phases": "0.5 mse, 0.5 mse+10*perceptual", "perceptual_blocks": 1, "num_epochs": 2}
     steps = []
     straight = train(
