@@ -424,13 +424,28 @@ def test_undo_returns_to_what_was_shown_before(started):
 
 def test_every_prior_draws_faces_that_can_be_taken(started):
     choice = started.get_by_role("combobox", name="Prior")
+    samples = started.get_by_role("button", name=re.compile(r"^Sample \d+, \d.*° from the nearest training face"))
+
+    def labels():
+        return samples.evaluate_all("buttons => buttons.map(button => button.ariaLabel)")
+
+    def wait_for_others(before):
+        for _ in range(100):
+            if len(labels()) == 12 and labels() != before:
+                return
+            started.wait_for_timeout(100)
+        raise AssertionError(f"the samples are still {before}")
+
+    samples.first.wait_for()
     for prior in PRIORS:
+        before = labels()
         choice.select_option(prior)
-        started.wait_for_timeout(400)
-        sample = started.get_by_role("button", name=re.compile(r"^Sample 1, \d.*° from the nearest training face"))
-        sample.press("Enter")
+        wait_for_others(before)
+        samples.first.press("Enter")
         assert status(started) == f"A sample of the {prior} prior."
+    before = labels()
     started.get_by_role("button", name="Draw 12 more").press("Enter")
+    wait_for_others(before)
 
 
 def test_faces_are_added_by_key_by_press_and_by_drag(started):

@@ -283,13 +283,13 @@
     const { priors, provenance } = told.description, judgement = provenance.judgement || {};
     const choice = make("select", {}, ...priors.map(({ name }) => make("option", { value: name, selected: name === "Gaussian mixture" }, name)));
     const numbers = make("p", { class: "ex-note" });
-    const faces = Array.from({ length: SAMPLES }, () => faceButton(state.code, "", ({ code }) => setCode(code, { message: `A sample of the ${choice.value} prior.` })));
+    const faces = Array.from({ length: SAMPLES }, () => faceButton(state.code, "", ({ code, prior }) => setCode(code, { message: `A sample of the ${prior} prior.` })));
     faces.forEach((face) => { face.caption = make("figcaption"); });
     let seed = 0;
     const draw = latest(async () => {
       const prior = choice.value, dims = told.description.num_dims;
       const codes = await ask("sample", { prior, n: SAMPLES, seed: seed++ });
-      faces.forEach((face, i) => { face.code = codes.slice(i * dims, (i + 1) * dims); });
+      faces.forEach((face, i) => Object.assign(face, { code: codes.slice(i * dims, (i + 1) * dims), prior }));
       await paintAll(faces);
       for (const [i, face] of faces.entries()) {
         const { angles } = await ask("nearest", { code: face.code, k: 1 });
