@@ -16,7 +16,8 @@ With ``--table`` the models have 64 pixels, and each is a row:
     mse, lap1, mse+lap1   these losses, with the other settings of the book
     phases                first squared error, then squared error and the perceptual loss
     paper                 the paper's model, as in book/params/paper_celeba64.yaml, for as many seconds
-    vae                   the VAE of the book
+    vae                   the VAE of the book, which encodes new people
+    vae_searched          the same models, with codes of new people found by the search of GLO
     pca                   principal components, without training
 
 Time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else runs,
@@ -46,7 +47,7 @@ from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.split import find_split
-from glo_lib.images.store import decode_as_in
+from glo_lib.inference import TrainedModel, encode, fit_code_regression, load
 from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
@@ -63,8 +64,13 @@ ROWS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "phases": (f"two phases, {TWO_PHASES}", lambda: {"phases": TWO_PHASES}),
     "paper": ("the paper's model", lambda: yaml.safe_load(PAPER.read_text())),
     "vae": ("VAE", lambda: {"model": "vae"}),
+    "vae_searched": ("VAE, searched codes", lambda: {"model": "vae"}),
     "pca": ("PCA", lambda: {}),
 }
+
+
+TRAINED_AS = {"vae_searched": "vae"}  # row -> the row whose runs it takes
+UNTRAINED = ("pca",)
 
 
 class Measured(NamedTuple):
@@ -92,6 +98,8 @@ def measure(row: str, config: TrainConfig) -> Measured:
     if row == "pca":
         return Measured(row, seed, measure_pca(config))
     result = train(config)
+    if row == "vae_searched":
+        return Measured(row, seed, measure_searched(config, load(result.run_dir)))
     judged = judgement.judge_run(result.run_dir, NUM_JUDGED, priors=(SAMPLED,))
     numbers = {"psnr_training": result.metrics["psnr_db"], "psnr_held_out": judged["psnr_held_out_db"], "steps": result.metrics["steps"]}
     for judge in TITLES:
@@ -101,15 +109,52 @@ def measure(row: str, config: TrainConfig) -> Measured:
     return Measured(row, seed, numbers)
 
 
+class Judged(NamedTuple):
+    """The photographs that `glo_lib.evaluation.judgement.judge_run` would choose, as (n, size, size, 3) uint8.
+
+    Attributes:
+        training: all photographs of the training.
+        photographs: some of them.
+        unseen: as many of people who are held out.
+    """
+
+    training: np.ndarray
+    photographs: np.ndarray
+    unseen: np.ndarray
+
+
+def judged_photographs(config: TrainConfig) -> Judged:
+    """Choose photographs of the training and of the held-out people."""
+    training, held_out = gallery.photographs_of(config)
+    rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
+    others = np.random.default_rng(0).permutation(len(held_out))[: len(rows)]
+    return Judged(training, training[np.sort(rows)], held_out[np.sort(others)])
+
+
+def measure_searched(config: TrainConfig, model: TrainedModel) -> dict[str, float]:
+    """Judge reconstructions of people who are held out, whose codes are found by optimisation, whatever the model is."""
+    training, photographs, unseen = judged_photographs(config)
+    regression = fit_code_regression(training, model)
+    decoded = model.decode(encode(model, unseen, regression, restarts=1, steps=judgement.ENCODING_STEPS).codes)
+    numbers = {"psnr_held_out": float(psnr(unseen, decoded).mean())}
+    return numbers | judge_images(config, unseen, {"floor": photographs, "held_out": decoded})
+
+
+def judge_images(config: TrainConfig, reference: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the kernel distance of each kind of images to the reference, times 1,000, by each judge."""
+    numbers = {}
+    for judge in installed_judges(config.tight_crop):
+        features = judge.features(reference)
+        for kind, some in images.items():
+            numbers[f"{judge.name} {kind}"] = 1000 * judgement.compare(judge.features(some), features)["kernel_distance"]
+    return numbers
+
+
 def measure_pca(config: TrainConfig) -> dict[str, float]:
     """Judge reconstructions from principal components, and samples from a Gaussian fitted to their coefficients."""
-    split = find_split(config)
-    training, held_out = (decode_as_in(config, files).array() for files in (split.training, split.held_out))
-    rows = np.random.default_rng(0).permutation(len(training))[: min(NUM_JUDGED, len(held_out))]
-    rows, others = np.sort(rows), np.sort(np.random.default_rng(0).permutation(len(held_out))[: len(rows)])
+    training, photographs, unseen = judged_photographs(config)
     pca = fit_pca(training, config.num_dims)
-    drawn = sheets.gaussian_codes(pca, len(rows), config.seed)
-    photographs, unseen = training[rows], held_out[others]
+    drawn = sheets.gaussian_codes(pca, len(photographs), config.seed)
     decoded = {
         name: sheets.decode(pca, codes, photographs.shape[1:])
         for name, codes in {"training": pca.transform(photographs), "held_out": pca.transform(unseen), "samples": drawn}.items()
@@ -118,11 +163,7 @@ def measure_pca(config: TrainConfig) -> dict[str, float]:
         "psnr_training": float(psnr(photographs, decoded["training"]).mean()),
         "psnr_held_out": float(psnr(unseen, decoded["held_out"]).mean()),
     }
-    for judge in installed_judges(config.tight_crop):
-        reference = judge.features(unseen)
-        for kind, images in {"floor": photographs, **decoded}.items():
-            numbers[f"{judge.name} {kind}"] = 1000 * judgement.compare(judge.features(images), reference)["kernel_distance"]
-    return numbers
+    return numbers | judge_images(config, unseen, {"floor": photographs, **decoded})
 
 
 def markdown(measured: Sequence[Measured], seconds: float) -> str:
@@ -135,7 +176,7 @@ def markdown(measured: Sequence[Measured], seconds: float) -> str:
             for judge in TITLES
             for kind in ("training", "held_out", "samples")
         },
-        "same_person": "same person",
+        "same_person": "same person, training",
         "steps": "steps",
     }
     lines = ["| | seeds | " + " | ".join(columns.values()) + " |", "|---|--:|" + "--:|" * len(columns)]
@@ -168,7 +209,7 @@ def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, li
     path = out / "rates.json"
     rates = read_json(path) if path.exists() else {}
     for row in rows:
-        if row not in rates and row != "pca":
+        if row not in rates and row not in (*UNTRAINED, *TRAINED_AS):
             rates[row] = steps_per_second(settings_of(row, data_dir, 0))
             out.mkdir(parents=True, exist_ok=True)
             write_json(path, rates)
@@ -186,6 +227,7 @@ def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
     made = {
         row: sheets.of_pca(config.num_dims, photographs) if row == "pca" else sheets.of_run(Path(config.run_dir), photographs, SAMPLED)
         for row, config in configs.items()
+        if row not in TRAINED_AS
     }
     names = {row: name for row, (name, _) in ROWS.items()}
     for name, rows in sheets.pictures(made, sheets.people(photographs), names).items():
@@ -195,16 +237,16 @@ def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
 def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence[int], seconds: float, out: Path, command: str) -> None:
     """Measure every model with every seed, and write and print the table."""
     data_dir = settings["data_dir"]
-    rates = measure_rates(out, rows, data_dir)
+    rates = measure_rates(out, [TRAINED_AS.get(row, row) for row in rows], data_dir)
     measured: list[Measured] = []
     configs: dict[str, TrainConfig] = {}
     for seed in seeds:
         for row in rows:
-            config = settings_of(row, data_dir, seed)
-            if row != "pca":
+            config, trained_as = settings_of(row, data_dir, seed), TRAINED_AS.get(row, row)
+            if row not in UNTRAINED:
                 num_images = len(find_split(config).training)
-                fitted = with_steps_for(config, seconds, rates[row], num_images)
-                config = dataclasses.replace(fitted, run_dir=str(out / f"{row}-{seconds:g}-{seed}"))
+                fitted = with_steps_for(config, seconds, rates[trained_as], num_images)
+                config = dataclasses.replace(fitted, run_dir=str(out / f"{trained_as}-{seconds:g}-{seed}"))
             measured.append(measure(row, config))
             configs.setdefault(row, config)
             models = [one._asdict() for one in measured]

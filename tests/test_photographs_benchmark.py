@@ -38,10 +38,16 @@ def small(monkeypatch, no_figures):
 def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(photographs, "steps_per_second", lambda config: [30.0])
-    rows = ["mse+lap1", "paper", "vae", "pca"]
+    rows = ["mse+lap1", "paper", "vae", "vae_searched", "pca"]
     photographs.main(["--table", f"data_dir={small_images}", "--rows", *rows, "--seeds", "0", "--seconds", "0.2", "--out", "table"])
     models = json.loads((tmp_path / "table.json").read_text())["models"]
-    assert [model["row"] for model in models] == ["mse+lap1", "paper", "vae", "pca"]
+    assert [model["row"] for model in models] == rows
+    searched = models.pop(3)["numbers"]
+    assert len(list((tmp_path / "table").glob("vae*"))) == 1  # the models are the same
+    encoded = models[2]["numbers"]
+    for measure in ("efficientnet_lite0 floor", "face_recogniser floor"):
+        assert searched[measure] == pytest.approx(encoded[measure], abs=1e-6)  # the same photographs
+    assert searched["psnr_held_out"] > encoded["psnr_held_out"] + 0.1 and searched.keys() < encoded.keys()
     kinds = {f"{judge} {kind}" for judge in photographs.TITLES for kind in ("floor", *photographs.KINDS)}
     assert all(kinds | {"psnr_training", "psnr_held_out"} <= model["numbers"].keys() for model in models)
     floors = {round(model["numbers"]["efficientnet_lite0 floor"], 6) for model in models}
@@ -52,6 +58,7 @@ def test_each_model_has_a_line_with_the_numbers_of_both_judges(small, small_imag
         "squared error + Lap1",
         "the paper's model",
         "VAE",
+        "VAE, searched codes",
         "PCA",
     ]
     assert table.strip() in capsys.readouterr().out
