@@ -546,6 +546,7 @@ def test_codes_leave_the_sphere_and_return(started):
     started.get_by_role("button", name="Back to the sphere").press("Enter")
     assert shown(started) == before
     neighbours.wait_for()
+    started.wait_for_function("slider => slider.value === '1'", arg=length.element_handle())
     length.press("Home")
     started.get_by_role("button", name="Undo").press("Enter")
     assert shown(started) == before
