@@ -523,7 +523,7 @@ WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "w
 CONTRAST = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # all that depends on colours
 
 
-@pytest.mark.parametrize("name", [*PAGES, "search", "genindex", "py-modindex", "404"])
+@pytest.mark.parametrize("name", [*PAGES, "search", "genindex", "py-modindex", "404", "_modules/index", "_modules/glo_lib/losses"])
 def test_axe_finds_nothing_that_violates_the_guidelines_for_accessibility(browser, address, name):
     """WCAG 2.2, level AA, as far as a program can check it: on a laptop and a telephone, in light and dark."""
     if not AXE.exists():
