@@ -170,7 +170,9 @@ def test_the_table_has_the_mean_and_the_deviation_over_the_seeds():
     assert lines[-1].split("|")[1:5] == [" squared error ", " 3 ", " 25.00 ± 1.00 ", "  "]
 
 
-def test_the_table_in_the_repository_belongs_to_the_stored_numbers():
-    stored = json.loads((Path(photographs.__file__).parent / "photographs.json").read_text())
+@pytest.mark.parametrize("name", ["photographs", "photographs_1500"])
+def test_the_table_in_the_repository_belongs_to_the_stored_numbers(name):
+    path = Path(photographs.__file__).with_name(f"{name}.json")
+    stored = json.loads(path.read_text())
     models = [photographs.Measured(**model) for model in stored["models"]]
-    assert Path(photographs.__file__).with_suffix(".md").read_text().startswith(photographs.markdown(models, stored["seconds"]))
+    assert path.with_suffix(".md").read_text().startswith(photographs.markdown(models, stored["seconds"]))
