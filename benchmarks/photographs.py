@@ -16,6 +16,7 @@ With ``--table`` the models have 64 pixels, and each is a row:
     mse, lap1, mse+lap1   these losses, with the other settings of the book
     phases                first squared error, then squared error and the perceptual loss
     paper                 the paper's model, as in book/params/paper_celeba64.yaml, for as many seconds
+    mse_128               the squared error in batches of 128 images, for as many steps as the paper's model has
     vae                   the VAE of the book, which encodes new people
     vae_searched          the same models, with codes of new people found by the search of GLO
     pca                   principal components, without training
@@ -47,7 +48,7 @@ from glo_lib.evaluation.evaluate import versions
 from glo_lib.evaluation.judges import TITLES, installed_judges, missing_judges
 from glo_lib.evaluation.metrics import psnr
 from glo_lib.images.split import find_split
-from glo_lib.inference import TrainedModel, encode, fit_code_regression, load
+from glo_lib.inference import TrainedModel, load
 from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
@@ -63,14 +64,13 @@ ROWS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "mse+lap1": ("squared error + Lap1", lambda: {"loss": "mse+lap1"}),
     "phases": (f"two phases, {TWO_PHASES}", lambda: {"phases": TWO_PHASES}),
     "paper": ("the paper's model", lambda: yaml.safe_load(PAPER.read_text())),
+    "mse_128": ("squared error, in the steps of the paper's model", lambda: {"batch_size": 128}),
     "vae": ("VAE", lambda: {"model": "vae"}),
     "vae_searched": ("VAE, searched codes", lambda: {"model": "vae"}),
     "pca": ("PCA", lambda: {}),
 }
-
-
-TRAINED_AS = {"vae_searched": "vae"}  # row -> the row whose runs it takes
-UNTRAINED = ("pca",)
+RUNS_OF = {"vae_searched": "vae"}  # row -> the row whose runs it takes
+STEPS_OF = {**RUNS_OF, "mse_128": "paper"}  # row -> the row that says how many steps it has
 
 
 class Measured(NamedTuple):
@@ -134,13 +134,12 @@ def judged_photographs(config: TrainConfig) -> Judged:
 def measure_searched(config: TrainConfig, model: TrainedModel) -> dict[str, float]:
     """Judge reconstructions of people who are held out, whose codes are found by optimisation, whatever the model is."""
     training, photographs, unseen = judged_photographs(config)
-    regression = fit_code_regression(training, model)
-    decoded = model.decode(encode(model, unseen, regression, restarts=1, steps=judgement.ENCODING_STEPS).codes)
+    decoded = model.decode(judgement.code_search(model, training)(unseen))
     numbers = {"psnr_held_out": float(psnr(unseen, decoded).mean())}
-    return numbers | judge_images(config, unseen, {"floor": photographs, "held_out": decoded})
+    return numbers | kernel_distances(config, unseen, {"floor": photographs, "held_out": decoded})
 
 
-def judge_images(config: TrainConfig, reference: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[str, float]:
+def kernel_distances(config: TrainConfig, reference: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return the kernel distance of each kind of images to the reference, times 1,000, by each judge."""
     numbers = {}
     for judge in installed_judges(config.tight_crop):
@@ -163,7 +162,7 @@ def measure_pca(config: TrainConfig) -> dict[str, float]:
         "psnr_training": float(psnr(photographs, decoded["training"]).mean()),
         "psnr_held_out": float(psnr(unseen, decoded["held_out"]).mean()),
     }
-    return numbers | judge_images(config, unseen, {"floor": photographs, **decoded})
+    return numbers | kernel_distances(config, unseen, {"floor": photographs, **decoded})
 
 
 def markdown(measured: Sequence[Measured], seconds: float) -> str:
@@ -209,7 +208,7 @@ def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, li
     path = out / "rates.json"
     rates = read_json(path) if path.exists() else {}
     for row in rows:
-        if row not in rates and row not in (*UNTRAINED, *TRAINED_AS):
+        if row not in rates and row != "pca":
             rates[row] = steps_per_second(settings_of(row, data_dir, 0))
             out.mkdir(parents=True, exist_ok=True)
             write_json(path, rates)
@@ -227,7 +226,7 @@ def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
     made = {
         row: sheets.of_pca(config.num_dims, photographs) if row == "pca" else sheets.of_run(Path(config.run_dir), photographs, SAMPLED)
         for row, config in configs.items()
-        if row not in TRAINED_AS
+        if row in sheets.SHOWN
     }
     names = {row: name for row, (name, _) in ROWS.items()}
     for name, rows in sheets.pictures(made, sheets.people(photographs), names).items():
@@ -237,16 +236,16 @@ def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
 def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence[int], seconds: float, out: Path, command: str) -> None:
     """Measure every model with every seed, and write and print the table."""
     data_dir = settings["data_dir"]
-    rates = measure_rates(out, [TRAINED_AS.get(row, row) for row in rows], data_dir)
+    rates = measure_rates(out, [STEPS_OF.get(row, row) for row in rows], data_dir)
     measured: list[Measured] = []
     configs: dict[str, TrainConfig] = {}
     for seed in seeds:
         for row in rows:
-            config, trained_as = settings_of(row, data_dir, seed), TRAINED_AS.get(row, row)
-            if row not in UNTRAINED:
+            config = settings_of(row, data_dir, seed)
+            if row != "pca":
                 num_images = len(find_split(config).training)
-                fitted = with_steps_for(config, seconds, rates[trained_as], num_images)
-                config = dataclasses.replace(fitted, run_dir=str(out / f"{trained_as}-{seconds:g}-{seed}"))
+                fitted = with_steps_for(config, seconds, rates[STEPS_OF.get(row, row)], num_images)
+                config = dataclasses.replace(fitted, run_dir=str(out / f"{RUNS_OF.get(row, row)}-{seconds:g}-{seed}"))
             measured.append(measure(row, config))
             configs.setdefault(row, config)
             models = [one._asdict() for one in measured]

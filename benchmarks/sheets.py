@@ -14,6 +14,7 @@ from glo_lib.runs.run import read_run
 
 COLUMNS = 7
 GROUPS = {"losses": ("mse", "lap1", "mse+lap1", "phases"), "models": ("mse", "paper", "vae", "pca")}
+SHOWN = {row for rows in GROUPS.values() for row in rows}
 
 
 class Sheet(NamedTuple):
@@ -68,7 +69,7 @@ def pictures(sheets: Mapping[str, Sheet], others: np.ndarray, names: Mapping[str
     found = {}
     for group, rows in GROUPS.items():
         present = {names[row]: sheets[row] for row in rows if row in sheets}
-        if present:
+        if len(present) > 1:  # one model alone compares nothing
             reconstructed = {name: sheet.held_out for name, sheet in present.items()}
             found[f"{group}_held_out"] = {"photographs of other people": others, **reconstructed}
             found[f"{group}_samples"] = {f"samples, {name}": sheet.samples for name, sheet in present.items()}

@@ -19,6 +19,8 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms.images import BaseImageConverter
 
+from glo_lib.system.replace import replacing
+
 SETTINGS = {".png": {"lossless": True, "quality": 80}, ".jpg": {"quality": 88}, ".jpeg": {"quality": 88}}  # quality: of lossless, effort
 WORTHWHILE = 0.9  # a conversion is kept if it saves a tenth
 TAG = re.compile(r"<img\b[^>]*>")
@@ -35,11 +37,9 @@ def to_webp(source: Path, folder: Path) -> Path:
     target = folder / digest / f"{source.stem}.webp"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_suffix(".part")  # an interrupted build leaves no half picture under the name that the next build trusts
-        with Image.open(source) as picture:
+        with Image.open(source) as picture, replacing(target) as partial:
             mode = "RGBA" if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info else "RGB"
-            picture.convert(mode).save(unfinished, "WEBP", method=6, **settings)
-        unfinished.replace(target)
+            picture.convert(mode).save(partial, "WEBP", method=6, **settings)
     return target if target.stat().st_size < WORTHWHILE * source.stat().st_size else source
 
 

@@ -25,6 +25,7 @@ from glo_lib.system.progress import slow_progress
 
 IMAGES_PER_BATCH = 250
 MAX_IMAGES = 2000
+PNG_LEVEL = 3  # files of photographs are a tenth larger than with zlib's usual 6, and written in a third of the time
 EXACT_DB = 100.0  # from here on images are equal up to the rounding of float32
 
 
@@ -127,7 +128,5 @@ def write_figures(folder: Path, figures: dict[str, Figure]) -> None:
     """Write figures as PNG files, named by their keys, and close them."""
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(
-            folder / f"{name}.png", dpi=120, pil_kwargs={"compress_level": 3}
-        )  # a tenth larger than with 6, in a third of the time
+        figure.savefig(folder / f"{name}.png", dpi=120, pil_kwargs={"compress_level": PNG_LEVEL})
         plt.close(figure)

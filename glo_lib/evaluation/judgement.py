@@ -248,6 +248,11 @@ def code_finder(run: Run, model: TrainedModel, images: ImageRows) -> Callable[[n
     if run.config.model == "vae":
         encoder = load_encoder(run)
         return lambda photographs: encoder.encode(photographs).mean
+    return code_search(model, images)
+
+
+def code_search(model: TrainedModel, images: ImageRows) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that finds codes by optimisation, as `judge_run` does for a GLO model. Arguments and result: `code_finder`."""
     regression = fit_code_regression(images, model)
     return lambda photographs: encode(model, photographs, regression, restarts=1, steps=ENCODING_STEPS).codes
 
