@@ -436,7 +436,7 @@ def test_every_prior_draws_faces_that_can_be_taken(started):
             started.wait_for_timeout(100)
         raise AssertionError(f"the samples are still {before}")
 
-    samples.first.wait_for()
+    wait_for_others([])
     for prior in PRIORS:
         before = labels()
         choice.select_option(prior)
@@ -444,8 +444,18 @@ def test_every_prior_draws_faces_that_can_be_taken(started):
         samples.first.press("Enter")
         assert status(started) == f"A sample of the {prior} prior."
     before = labels()
+    at_first_change = started.evaluate_handle(
+        """group => {
+            const seen = [];
+            const look = () => seen.push([...group.querySelectorAll("button")].map(button => button.ariaLabel));
+            new MutationObserver(look).observe(group, { attributes: true, attributeFilter: ["aria-label"], subtree: true });
+            return seen;
+        }""",
+        started.get_by_role("group", name="Samples").element_handle(),
+    )
     started.get_by_role("button", name="Draw 12 more").press("Enter")
     wait_for_others(before)
+    assert at_first_change.evaluate("seen => seen[0]") == labels(), "some faces are named before the others have changed"
 
 
 def test_faces_are_added_by_key_by_press_and_by_drag(started):

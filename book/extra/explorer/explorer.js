@@ -289,13 +289,17 @@
     const draw = latest(async () => {
       const prior = choice.value, dims = told.description.num_dims;
       const codes = await ask("sample", { prior, n: SAMPLES, seed: seed++ });
-      faces.forEach((face, i) => Object.assign(face, { code: codes.slice(i * dims, (i + 1) * dims), prior }));
-      await paintAll(faces);
-      for (const [i, face] of faces.entries()) {
-        const { angles } = await ask("nearest", { code: face.code, k: 1 });
-        face.caption.textContent = degrees(angles[0]);
-        face.setAttribute("aria-label", `Sample ${i + 1}, ${degrees(angles[0])} from the nearest training face. Make it the current face.`);
-      }
+      const { pixels } = await ask("decode", { codes });
+      const drawn = faces.map((_, i) => codes.slice(i * dims, (i + 1) * dims));
+      const nearest = await Promise.all(drawn.map((code) => ask("nearest", { code, k: 1 })));
+      // All at once, so that a face that is chosen meanwhile is the one that is seen and named.
+      faces.forEach((face, i) => {
+        const away = degrees(nearest[i].angles[0]);
+        Object.assign(face, { code: drawn[i], prior });
+        paint(face.canvas, pixels, i);
+        face.caption.textContent = away;
+        face.setAttribute("aria-label", `Sample ${i + 1}, ${away} from the nearest training face. Make it the current face.`);
+      });
       numbers.textContent = describe(judgement, prior);
     });
     choice.addEventListener("change", draw);
