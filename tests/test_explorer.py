@@ -5,6 +5,7 @@ are skipped if playwright (extra ``browser``) or Chromium is missing.
 """
 
 import dataclasses
+import inspect
 import re
 import shutil
 from pathlib import Path
@@ -250,6 +251,15 @@ def test_the_text_of_the_page_describes_this_model(model, site):
     assert follows["smile"].max() < 0.2 and max(follows["glasses"][:2].max(), follows["smile"][:2].max()) < 0.1 < follows["hair"][:2].min()
 
 
+def until(page, holds):
+    """Wait until something holds, for instance until a face that the worker has decoded is painted."""
+    for _ in range(200):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(inspect.getsource(holds))
+
+
 def status(page):
     return page.locator(".ex-status").inner_text()
 
@@ -430,11 +440,7 @@ def test_every_prior_draws_faces_that_can_be_taken(started):
         return samples.evaluate_all("buttons => buttons.map(button => button.ariaLabel)")
 
     def wait_for_others(before):
-        for _ in range(100):
-            if len(labels()) == 12 and labels() != before:
-                return
-            started.wait_for_timeout(100)
-        raise AssertionError(f"the samples are still {before}")
+        until(started, lambda: len(labels()) == 12 and labels() != before)
 
     wait_for_others([])
     for prior in PRIORS:
@@ -466,8 +472,15 @@ def test_faces_are_added_by_key_by_press_and_by_drag(started):
     def picture(button):
         return button.locator("canvas").evaluate("canvas => canvas.toDataURL()")
 
-    started.wait_for_timeout(500)
-    result = picture(started.get_by_role("button", name="The result."))
+    def result():
+        return picture(started.get_by_role("button", name="The result."))
+
+    empty = started.evaluate("""() => {
+        const [canvas] = document.querySelectorAll(".ex-face canvas");
+        return Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height }).toDataURL();
+    }""")
+    until(started, lambda: result() != empty)
+    before = result()
     faces.nth(0).press("Enter")
     assert faces.nth(0).get_attribute("aria-pressed") == "true" and "is chosen. Press A, B or C." in status(started)
     slot["A"].press("Enter")
@@ -482,9 +495,8 @@ def test_faces_are_added_by_key_by_press_and_by_drag(started):
     assert status(started) == "The current face is now B."
     faces.nth(5).press("Enter")
     assert faces.nth(5).get_attribute("aria-pressed") == "true", "a face that was dragged can be chosen by key"
-    started.wait_for_timeout(500)
-    assert picture(slot["A"]) == picture(faces.nth(0)) and picture(slot["C"]) == picture(faces.nth(5))
-    assert picture(started.get_by_role("button", name="The result.")) != result
+    until(started, lambda: picture(slot["A"]) == picture(faces.nth(0)) and picture(slot["C"]) == picture(faces.nth(5)))
+    until(started, lambda: result() != before)
 
 
 def place_of_ring(page):
@@ -530,16 +542,20 @@ def test_the_walk_takes_the_current_face_and_both_ways_meet_at_the_ends(started)
     share = started.get_by_role("slider", name="Share of the way")
     captions = walk.locator(".ex-pair figcaption")
     share.press("Home")
-    started.wait_for_timeout(400)
-    assert all(text.startswith("norm 1.00 before projection, 0.0° of") for text in captions.all_inner_texts())
+    until(started, lambda: [text.startswith("norm 1.00 before projection, 0.0° of") for text in captions.all_inner_texts()] == [True, True])
     share.press("End")
     for _ in range(70):
         share.press("ArrowLeft")
-    started.wait_for_timeout(400)
-    line, circle = (
-        re.match(r"norm ([\d.]+) before projection, ([\d.]+)° of ([\d.]+)°", text).groups() for text in captions.all_inner_texts()
-    )
-    assert float(line[0]) < 1 == float(circle[0]) and float(line[1]) < float(circle[1]) == pytest.approx(0.3 * float(circle[2]), abs=0.6)
+
+    def at_30_percent():
+        line, circle = (
+            map(float, re.match(r"norm ([\d.]+) before projection, ([\d.]+)° of ([\d.]+)°", text).groups())
+            for text in captions.all_inner_texts()
+        )
+        (length, angle, _), (length_on_circle, angle_on_circle, whole) = line, circle
+        return length < 1 == length_on_circle and angle < angle_on_circle == pytest.approx(0.3 * whole, abs=0.6)
+
+    until(started, at_30_percent)
     assert walk.get_by_role("button", name="Play").count() == 0, "the reader asked for less motion"
 
 
