@@ -5,12 +5,14 @@ that really varied. Nothing here imports TensorFlow, so the drawing processes st
 """
 
 import csv
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
@@ -23,6 +25,7 @@ from glo_lib.system.cache import cache_root, make_cache_folder, shown
 
 VERSION = "v1"  # part of the name of the cache folder; change it whenever the drawing changes
 MIN_IMAGES_PER_PROCESS = 32  # for fewer images, starting another process does not pay
+QUALITY = 92  # of the JPEG files
 MAX_IMAGES = 999_999  # CelebA's file names have six digits
 
 ATTRIBUTE_NAMES = (
@@ -362,17 +365,20 @@ def _draw_files(folder: str, numbers: range, seed: int, quality: int) -> None:
         Image.fromarray(image).save(Path(folder) / _image_name(index), quality=quality, subsampling=0)
 
 
-def _draw_all(folder: Path, num_images: int, seed: int, processes: int | None, quality: int) -> None:
-    workers = min(processes or os.cpu_count() or 1, -(-num_images // MIN_IMAGES_PER_PROCESS))
-    if workers == 1:
-        _draw_files(str(folder), range(num_images), seed, quality)
+def _draw_all(folder: Path, numbers: range, seed: int, processes: int | None, quality: int) -> None:
+    workers = min(processes or os.cpu_count() or 1, -(-len(numbers) // MIN_IMAGES_PER_PROCESS))
+    if workers <= 1:
+        _draw_files(str(folder), numbers, seed, quality)
         return
     # Start separate programs, because a fork of a kernel in which TensorFlow runs may hang, and the other start methods of
     # multiprocessing run the caller's script again.
-    arguments = [sys.executable, "-m", __package__, str(folder), str(num_images), str(workers), str(seed), str(quality)]
+    arguments = [sys.executable, "-m", __package__, str(folder), str(numbers.stop), str(workers), str(seed), str(quality)]
     search_path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    running = [subprocess.Popen([*arguments, str(first)], env=environment, stderr=subprocess.PIPE, text=True) for first in range(workers)]
+    running = [
+        subprocess.Popen([*arguments, str(first)], env=environment, stderr=subprocess.PIPE, text=True)
+        for first in range(numbers.start, numbers.start + workers)
+    ]
     try:
         errors = [process.communicate()[1] for process in running]
     finally:
@@ -383,9 +389,9 @@ def _draw_all(folder: Path, num_images: int, seed: int, processes: int | None, q
         raise RuntimeError(f"drawing the faces failed:\n{next(filter(None, errors), '').strip()}")
 
 
-def draw_share(folder: str, num_images: str, workers: str, seed: str, quality: str, first: str) -> None:
-    """Draw every ``workers``-th image from ``first``. The arguments are text, because `_draw_all` starts this as a program."""
-    _draw_files(folder, range(int(first), int(num_images), int(workers)), int(seed), int(quality))
+def draw_share(folder: str, stop: str, workers: str, seed: str, quality: str, first: str) -> None:
+    """Draw every ``workers``-th image from ``first`` to ``stop`` - 1. The arguments are text: `_draw_all` starts this as a program."""
+    _draw_files(folder, range(int(first), int(stop), int(workers)), int(seed), int(quality))
 
 
 def _partition(index: int, num_images: int) -> int:
@@ -421,7 +427,7 @@ def _check_write(folder: Path, num_images: int, seed: int, processes: int | None
         raise FileExistsError(f"{folder} exists and is not an empty folder: choose another folder, or delete it to draw the faces again")
 
 
-def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, processes: int | None = None, quality: int = 92) -> Path:
+def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, processes: int | None = None, quality: int = QUALITY) -> Path:
     """Draw a data set and write it as the files of CelebA.
 
     Writes ``img_align_celeba/000001.jpg`` and so on (218 x 178 pixels), ``list_attr_celeba.txt``, ``list_eval_partition.txt`` and, in
@@ -448,13 +454,20 @@ def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, proce
     """
     folder = Path(folder)
     _check_write(folder, num_images, seed, processes, quality)
+    return _write_set(folder, num_images, seed, processes, quality, [])
+
+
+def _write_set(folder: Path, num_images: int, seed: int, processes: int | None, quality: int, drawn: Sequence[Path]) -> Path:
+    """Write a set, of which the first images may be drawn already."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         unfinished.chmod(0o755)  # mkdtemp creates a folder that only its owner can read
         images = unfinished / "img_align_celeba"
         images.mkdir()
-        _draw_all(images, num_images, seed, processes, quality)
+        for path in drawn:
+            shutil.copyfile(path, images / path.name)
+        _draw_all(images, range(len(drawn), num_images), seed, processes, quality)
         _write_tables(unfinished, num_images, seed)
         if folder.is_dir() and os.name == "nt":
             folder.rmdir()  # Windows cannot rename a folder to the name of an empty one
@@ -469,8 +482,17 @@ def write_faces(folder: str | Path, num_images: int = 4096, seed: int = 0, proce
     return folder
 
 
+def _drawn_before(num_images: int, seed: int) -> list[Path]:
+    """Return the first images of a set, as many as the largest other set in the cache with this seed has."""
+    name = re.compile(rf"faces-{VERSION}-n(\d+)-s{seed}")
+    sets = [(int(match[1]), folder) for folder in cache_root().iterdir() if (match := name.fullmatch(folder.name))]
+    size, largest = max(sets, default=(0, Path()))
+    paths = (largest / "img_align_celeba" / _image_name(index) for index in range(min(num_images, size)))
+    return list(itertools.takewhile(Path.exists, paths))
+
+
 def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
-    """Return the folder of the cached data set, which is drawn on first use.
+    """Return the folder of the cached data set, which is drawn on first use; images that another cached set has are copied from there.
 
     Args:
         num_images: Number of faces, 1..999999.
@@ -490,9 +512,12 @@ def load_faces(num_images: int = 4096, seed: int = 0) -> Path:
     if os.path.exists(folder / "factors.csv"):  # false, too, if the cache may not be entered
         return folder
     make_cache_folder()
-    print(f"Drawing {num_images} faces (seed {seed}) once, into {shown(folder)}")
     try:
-        return write_faces(folder, num_images, seed)
+        _check_write(folder, num_images, seed, None, QUALITY)
+        drawn = _drawn_before(num_images, seed)
+        if len(drawn) < num_images:
+            print(f"Drawing {num_images - len(drawn)} faces (seed {seed}) once, into {shown(folder)}")
+        return _write_set(folder, num_images, seed, None, QUALITY, drawn)
     except FileExistsError:
         if (folder / "factors.csv").exists():  # another process was faster and has drawn the same set
             return folder

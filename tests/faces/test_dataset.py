@@ -1,6 +1,7 @@
 """The drawn faces: the same seed gives the same pictures, eyes are where CelebA aligns them, files have CelebA's format, people differ."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -170,9 +171,46 @@ def test_a_cached_set_is_not_drawn_again(tmp_path, monkeypatch, capsys):
     folder = load_faces(num_images=2, seed=3)
     assert folder == tmp_path / f"faces-{dataset.VERSION}-n2-s3"
     assert capsys.readouterr().out.count("\n") == 1
-    monkeypatch.setattr(dataset, "write_faces", lambda *_: pytest.fail("drew again"))
+    monkeypatch.setattr(dataset, "_write_set", lambda *_: pytest.fail("drew again"))
     assert load_faces(num_images=2, seed=3) == folder
     assert capsys.readouterr().out == ""
+
+
+def test_images_of_another_cached_set_are_copied_instead_of_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GLO_CACHE_DIR", str(tmp_path / "cache"))
+    load_faces(num_images=3, seed=1)
+    load_faces(num_images=4, seed=2)
+    draw, drawn = dataset.draw_face, []
+
+    def note(factors, noise_seed):
+        drawn.append(noise_seed)
+        return draw(factors, noise_seed)
+
+    monkeypatch.setattr(dataset, "draw_face", note)
+    capsys.readouterr()
+    for num_images, new in ((2, []), (5, [3, 4])):
+        folder, alone = load_faces(num_images, seed=1), tmp_path / str(num_images)
+        assert drawn == new
+        write_faces(alone, num_images, seed=1)
+        drawn.clear()
+        names = sorted(path.relative_to(alone) for path in alone.rglob("*.*"))
+        assert names == sorted(path.relative_to(folder) for path in folder.rglob("*.*")) and len(names) == num_images + 3
+        assert all((folder / name).read_bytes() == (alone / name).read_bytes() for name in names)
+    assert re.findall(r"Drawing (\d+) faces", capsys.readouterr().out) == ["2"]
+    with open(folder / "img_align_celeba" / "000001.jpg", "ab") as file:
+        file.write(b"known by this end")
+    images = load_faces(69, seed=1) / "img_align_celeba"  # 5 copied, and 64 drawn by two processes if there are two cores
+    assert sorted(path.name for path in images.iterdir()) == [f"{number:06d}.jpg" for number in range(1, 70)]
+    assert (images / "000001.jpg").read_bytes().endswith(b"known by this end"), "it was drawn again"
+    for index in (5, 6, 68):
+        face = np.asarray(Image.open(images / f"{index + 1:06d}.jpg")).astype(float)
+        assert np.abs(face - draw(sample_factors(index, 1), index)).mean() < 3
+
+
+def test_a_cached_set_that_has_lost_images_is_used_as_far_as_it_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLO_CACHE_DIR", str(tmp_path))
+    (load_faces(num_images=4) / "img_align_celeba" / "000002.jpg").unlink()
+    assert len(list((load_faces(num_images=3) / "img_align_celeba").iterdir())) == 3
 
 
 def test_the_slower_of_two_processes_uses_the_set_of_the_faster(tmp_path, monkeypatch):
