@@ -6,9 +6,10 @@ For each number N of codes a separate process trains the default decoder on rand
 draws rows at random. The processes take turns, so a change in the speed of the machine affects them all alike.
 """
 
+import argparse
 import json
 import statistics
-import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def run() -> list[Row]:
     """Print a table by number of codes, and return the rows of the common table."""
     columns = {"whole step, ms": ("rowwise", True), "codes alone, ms": ("rowwise", False), "dense Adam, ms": ("dense", False)}
     cases = [(size, *column) for column in columns.values() for size in SIZES if column[0] == "rowwise" or size <= MAX_DENSE]
-    turns = take_turns({case: ["benchmarks.flat", json.dumps(case)] for case in cases}, dict.fromkeys(cases, STEPS), ROUNDS)
+    turns = take_turns({case: ["benchmarks.flat", "--serve", json.dumps(case)] for case in cases}, dict.fromkeys(cases, STEPS), ROUNDS)
     seconds = {case: [turn.seconds for turn in turns[case]] for case in cases}
     milliseconds = {case: f"{1000 * statistics.median(seconds[case]):.2f}" for case in cases}
     megabytes = {size: turns[size, "rowwise", True][-1].resident_mb for size in SIZES}
@@ -89,5 +90,17 @@ def run() -> list[Row]:
     ]
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, and measure or serve."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks.flat", description=__doc__, formatter_class=layout)
+    parser.add_argument("--serve", type=json.loads, metavar="CASE", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve:
+        serve(*options.serve)
+    else:
+        print(*run(), sep="\n")
+
+
 if __name__ == "__main__":
-    serve(*json.loads(sys.argv[1])) if len(sys.argv) > 1 else print(*run(), sep="\n")
+    main()

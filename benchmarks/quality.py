@@ -6,10 +6,11 @@
 By default the data are 10,000 embedded faces at 64 pixels. The codes have 100 dimensions, and the other settings are the defaults.
 """
 
+import argparse
 import contextlib
 import io
-import sys
 import tempfile
+from collections.abc import Sequence
 
 from benchmarks.turns import Row
 
@@ -40,5 +41,13 @@ def run(data_dir: str = "") -> list[Row]:
     return rows(train_and_measure(num_samples=NUM_FACES), f"{NUM_FACES:,} embedded faces")
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, and measure."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks.quality", description=__doc__, formatter_class=layout)
+    parser.add_argument("data_dir", nargs="?", default="", help="folder or archive of images (default: embedded faces)")
+    print(*run(parser.parse_args(arguments).data_dir), sep="\n")
+
+
 if __name__ == "__main__":
-    print(*run(*sys.argv[1:]), sep="\n")
+    main()
