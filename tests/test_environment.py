@@ -1,8 +1,11 @@
 """The files that install and build the project agree with each other."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -41,9 +44,8 @@ def test_make_installs_the_cuda_libraries_where_there_is_a_driver(tmp_path, driv
     assert f"-r {installed}\n" in printed
 
 
-# Of the extras browser, judge, bench and dev; setuptools is the build tool.
+# Of the extras browser, judge, bench and dev.
 NOT_REQUIRED = (
-    "setuptools",
     "playwright",
     "pypdf",
     "torch",
@@ -55,20 +57,48 @@ NOT_REQUIRED = (
 )
 
 
-def test_every_direct_dependency_is_in_the_requirements_and_the_readme():
-    def normal(name):
-        return re.sub(r"[-_.]+", "-", name).lower()
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
+
+def pins():
+    """Return the direct dependencies, those of the build too, as (name, version)."""
+    return re.findall(r'"([A-Za-z0-9_-]+)(?:\[[a-z-]+\])?==([^";]+)', read("pyproject.toml"))
+
+
+def test_every_direct_dependency_is_in_the_requirements_and_the_readme():
     installed = {tuple(line.split(" ;")[0].split("==")) for line in read("requirements.txt").splitlines()}
     installed = {(normal(name), version) for name, version in installed}
     table = read("README.md").partition("\n| package | reason |\n")[2].partition("\n\n")[0]
     listed = {name for line in table.splitlines() for name in line.split("|")[1].strip().split(", ")}
-    pins = re.findall(r'"([A-Za-z0-9_-]+)(?:\[[a-z-]+\])?==([^";]+)', read("pyproject.toml"))
-    assert len(pins) > 15
-    for name, version in pins:
+    assert len(pins()) > 15
+    for name, version in pins():
         assert name in listed, name
         if name not in NOT_REQUIRED:
             assert (normal(name), version) in installed, name
+
+
+def imported_by(path):
+    """Return the packages outside Python and this project that a file imports, each by the first part of its name."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    own = {"glo_lib", "benchmarks", "tests", *(path.stem for path in (ROOT / "book/_extensions").glob("*.py"))}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - own
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not find the modules of every package")
+def test_every_package_that_is_imported_is_a_direct_dependency():
+    files = [path for folder in ("glo_lib", "benchmarks", "tests", "book/_extensions") for path in (ROOT / folder).rglob("*.py")]
+    imported = {name: path.relative_to(ROOT) for path in files for name in imported_by(path)}
+    assert {"tensorflow", "yaml", "torch"} <= set(imported)
+    distributions, pinned = packages_distributions(), {normal(name) for name, _ in pins()}
+    # Several packages fill sphinxcontrib; one that is not installed, such as PyTorch, is looked for under the name that is imported.
+    assert not {
+        name: str(path)
+        for name, path in imported.items()
+        if pinned.isdisjoint(normal(distribution) for distribution in distributions.get(name, [name]))
+    }
 
 
 def test_conda_and_binder_install_the_same_requirements():
