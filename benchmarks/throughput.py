@@ -4,10 +4,12 @@
 
 Both train the same decoder (512-256-128-64 filters, kernel size 4, 64 pixels) with the same batch size (128) and the Lap1 loss of three
 levels. Ours is the graph of `glo_lib.training`, with images from the cache, Adam for the decoder and row-wise Adam for the codes. PyTorch's
-is the loop of `benchmarks.pytorch_glo`, with SGD: plain, and with what makes it faster on a CPU, one thing after the other. The programs
-take turns, a few steps at a time. If PyTorch is installed in an environment of its own, ``TORCH_PYTHON=its/bin/python`` says where.
+is the loop of `benchmarks.pytorch_glo`, with SGD: plain, as its readers would write it first, and with less work beside the decoder and
+what makes PyTorch faster on a CPU, one thing after the other. The programs take turns, a few steps at a time. If PyTorch is installed in
+an environment of its own, ``TORCH_PYTHON=its/bin/python`` says where.
 """
 
+import argparse
 import functools
 import statistics
 import sys
@@ -134,7 +136,7 @@ def run() -> list[Row]:
         "ours float32, MSE": [ours, "ours", "float32", "mse", 1],
         "ours float32, Lap1, two towers": [ours, "ours", "float32", "lap1", 2],
         "ours float32, Lap1": [ours, "ours", "float32", "lap1", 1],
-        "PyTorch, Lap1": [theirs, "train", NUM_IMAGES, "plain"],
+        "PyTorch, Lap1": [theirs, "train", NUM_IMAGES],
         "PyTorch channels-last, Lap1": [theirs, "train", NUM_IMAGES, "channels_last"],
         "ours auto, Lap1": [ours, "ours", "auto", "lap1", 1],
         "PyTorch channels-last bfloat16, Lap1": [theirs, "train", NUM_IMAGES, "bfloat16"],
@@ -150,8 +152,13 @@ def run() -> list[Row]:
     return rows(take_turns(commands, {name: PRODUCTS if "product" in name else STEPS for name in commands}, ROUNDS))
 
 
+SERVERS = {"ours": serve_ours, "product": serve_product}  # programs that `run` starts
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        {"ours": serve_ours, "product": serve_product}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in SERVERS:
+        SERVERS[sys.argv[1]](*sys.argv[2:])
     else:
+        argparse.ArgumentParser(
+            "python -m benchmarks.throughput", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        ).parse_args()
         print(*run(), sep="\n")

@@ -3,10 +3,11 @@
     python -m benchmarks.until data_dir=PHOTOGRAPHS --db 24 --steps 14000
 
 All programs train the default decoder for 64 pixels on the same photographs, from the same codes (principal components), with batches of
-the same size, Adam for the decoder, Adam by rows for the codes on the sphere, the same rates and the same cosine over the same number of
-steps. They take turns of a few hundred steps, so that a change in the speed of the machine affects all of them. After each turn the PSNR of
-the same 512 training images is measured in inference mode, outside of the time. The time to compile is not counted either. The machine must
-have nothing else to do: PyTorch's threads wait for each other at every layer, and lose much more than ours where other programs run.
+the same size, Adam for the decoder, Adam by rows for the codes on the sphere with a count of visits for each row, the same rates and the
+same cosine over the same number of steps. They take turns of a few hundred steps, so that a change in the speed of the machine affects all
+of them. After each turn the PSNR of the same 512 training images is measured in inference mode, outside of the time. The time to compile is
+not counted either. The machine must have nothing else to do: PyTorch's threads wait for each other at every layer, and lose much more than
+ours where other programs run.
 
 PyTorch has to be installed (``pip install -e '.[bench]'``, or an environment of its own that ``TORCH_PYTHON=its/bin/python`` names).
 Writes OUT.json with all curves.

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import throughput, turns, until
 from benchmarks.turns import Measurement
+from glo_lib.codes import RowwiseAdam
+from glo_lib.graph.backend import tf, v1
 
 SMALL = {
     "image_size": "32",
@@ -68,7 +70,48 @@ def test_pytorchs_training_improves_too(tmp_path, small_images, pytorch):
     before = training.psnr()
     training.steps(300)
     assert training.psnr() > before + 2
-    np.testing.assert_allclose(training.codes.weight.detach().norm(dim=1), np.sqrt(6), rtol=0.3)
+    np.testing.assert_allclose(training.codes.norm(dim=1), np.sqrt(6), rtol=0.3)
+
+
+def test_pytorchs_adam_of_the_codes_is_ours(pytorch):
+    import torch
+
+    draw = np.random.default_rng(0)
+    start = draw.normal(size=(5, 3)).astype(np.float32)
+    visits = [(rows, draw.normal(size=(2, 3)).astype(np.float32)) for rows in ([0, 1], [1, 2], [1, 4], [0, 1])]
+    with tf.Graph().as_default(), v1.Session() as session:
+        table = v1.get_variable("codes", initializer=start, use_resource=True)
+        rows, gradient = v1.placeholder(tf.int64, [2]), v1.placeholder(tf.float32, [2, 3])
+        step = RowwiseAdam(0.1).apply_gradients([(tf.IndexedSlices(gradient, rows, [5, 3]), table)])
+        session.run(v1.global_variables_initializer())
+        for visited, values in visits:
+            session.run(step, {rows: visited, gradient: values})
+        ours = session.run(table)
+    codes = torch.from_numpy(start.copy())
+    adam = pytorch.RowwiseAdam(codes)
+    for visited, values in visits:
+        codes[visited] = adam.moved(codes[visited], torch.tensor(visited), torch.from_numpy(values), 0.1)
+    np.testing.assert_allclose(codes, ours, rtol=1e-5)
+    assert np.abs(ours - start).max() > 0.1
+
+
+def test_pytorchs_pyramid_of_the_difference_is_the_difference_of_the_pyramids(pytorch):
+    import torch
+
+    images, reconstructions = torch.rand(2, 2, 3, 32, 32)
+    both = pytorch.Lap1Loss("reflect")(images, reconstructions)
+    assert pytorch.DifferenceLap1Loss()(images, reconstructions).item() == pytest.approx(both.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", [None, "channels_last", "bfloat16"])
+def test_pytorchs_loops_of_the_throughput_lower_the_loss(pytorch, variant, monkeypatch):
+    monkeypatch.setattr(pytorch, "BATCH_SIZE", 4)
+    rows = np.linspace(0, 255, 64).astype(np.uint8)
+    images = np.broadcast_to(rows[:, None, None], (8, 64, 64, 3)).copy()
+    training = pytorch.FastTraining(images, variant) if variant else pytorch.PlainTraining(images)
+    before = training.step()
+    training.steps(12)
+    assert training.step() < 0.8 * before
 
 
 def test_the_table_of_the_throughput_names_the_best_pytorch():
