@@ -3,6 +3,8 @@
 #   make train   install, then the full run on the embedded faces with two towers; the result is out.ipynb
 
 PYTHON ?= python3
+# The pattern of the supported versions (requires-python in pyproject.toml), as the shell writes it.
+SUPPORTED := 3.1[0-3]
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -12,7 +14,7 @@ AXE := axe-core@4.14.1
 REQUIREMENTS := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements-gpu.txt,requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser judges train pretrained test book pdf bench requirements clean
+.PHONY: help install other-python browser judges train pretrained test book pdf bench requirements clean
 .PHONY: check style spelling types notebooks workflows hooks package
 
 help:
@@ -20,9 +22,24 @@ help:
 
 install: $(INSTALLED)
 
+# Whoever names a Python gets it, even where an environment with another one exists.
+ifneq ($(origin PYTHON),file)
+OTHER := $(shell test "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" || echo other-python)
+endif
+other-python:
+
+# $(call says,COMMAND,PATTERN) succeeds if COMMAND --version prints what the pattern describes.
+says = case "$$($(1) --version 2>&1)" in $(2)) true;; *) false;; esac
+# An attempt with an older Python, or without Debian's python3-venv, leaves an environment that lacks pip or cannot be used.
+ready = test -z '$(OTHER)' && $(call says,$(BIN)/python -m pip,'pip '*'(python '$(SUPPORTED)')')
+refuse = printf '%s\n' "'$(PYTHON) --version' prints: $$($(PYTHON) --version 2>&1)" \
+	'This project needs Python 3.10, 3.11, 3.12 or 3.13, because TensorFlow 2.21 is published for these.' \
+	'Install one of them and name it, for example: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1
+
 # The stamp makes a second make install nothing; a change of the pins makes it install again.
-$(INSTALLED): $(REQUIREMENTS) pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(INSTALLED): $(REQUIREMENTS) pyproject.toml $(OTHER)
+	@$(ready) || $(call says,$(PYTHON),'Python '$(SUPPORTED).*) || { $(refuse); }
+	@$(ready) || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@

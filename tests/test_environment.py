@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -42,6 +43,108 @@ def test_make_installs_the_cuda_libraries_where_there_is_a_driver(tmp_path, driv
     environment = {**os.environ, "PATH": os.pathsep.join([str(tmp_path / "bin"), *folders])}
     printed = subprocess.run(["make", "-n", "install"], cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
     assert f"-r {installed}\n" in printed
+
+
+# Programs in the place of Python: each prints its version, and writes down what else it was asked for. The one in the new environment
+# stands for a Python with pip.
+PYTHON = """#!/bin/sh
+case "$1 $2" in
+"--version "*) echo Python {version} ;;
+"-m venv") echo "$0 $*" >> asked; rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; touch .venv/bin/pip ;;
+"-m pip") test -e .venv/bin/pip || exit 1; test "$3" = --version && echo "pip 26.0 from site-packages (python {minor})"; true ;;
+esac
+"""
+
+
+class Clone:
+    """A folder with what `make install` reads, and with Pythons of any version."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-gpu.txt"):
+            (folder / name).write_text(read(name))
+        self.add_python("python3", "3.12.4")
+
+    def add_python(self, name, version):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PYTHON.format(version=version, minor=version.rpartition(".")[0]))
+        path.chmod(0o755)
+
+    def install(self, **variables):
+        """Run `make install`, and return its status, its messages, and what has been asked of Pythons."""
+        (self.folder / "asked").write_text("")
+        chosen = [f"{name}={value}" for name, value in variables.items()]
+        environment = {"PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(["make", "install", *chosen], cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr, [line.rpartition("/")[2] for line in (self.folder / "asked").read_text().splitlines()]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone without an environment, in which python3 is 3.12."""
+    return Clone(tmp_path)
+
+
+NEW_ENVIRONMENT = (0, "", ["python3 -m venv --clear .venv"])
+
+
+def test_make_installs_into_a_new_environment_once(clone):
+    assert clone.install() == NEW_ENVIRONMENT
+    assert clone.install() == (0, "", [])
+
+
+@pytest.mark.parametrize("version", ["3.10.0", "3.13.1"])
+def test_make_accepts_the_oldest_and_the_newest_python(clone, version):
+    clone.add_python("python3", version)
+    assert clone.install() == NEW_ENVIRONMENT
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.1.5", "3.9.18", "3.14.0"])
+def test_make_refuses_another_python_and_says_which_it_found_and_how_to_name_one(clone, version):
+    clone.add_python("python3", version)
+    status, message, asked = clone.install()
+    assert (status, asked) == (2, []) and not (clone.folder / ".venv").exists()
+    assert f"'python3 --version' prints: Python {version}\n" in message
+    assert "needs Python 3.10, 3.11, 3.12 or 3.13," in message and "for example: make PYTHON=python3.12 install\n" in message
+
+
+def test_make_refuses_a_python_that_is_not_there(clone):
+    status, message, _ = clone.install(PYTHON="python3.99")
+    assert status == 2 and "'python3.99 --version' prints: " in message and "not found" in message
+
+
+def test_make_replaces_the_environment_that_an_attempt_with_an_old_python_has_left(clone):
+    clone.add_python(".venv/bin/python", "3.9.18")
+    (clone.folder / ".venv/bin/pip").touch()
+    assert clone.install() == NEW_ENVIRONMENT
+
+
+def test_make_replaces_an_environment_without_pip(clone):
+    clone.add_python(".venv/bin/python", "3.12.4")
+    assert clone.install() == NEW_ENVIRONMENT
+
+
+def test_make_keeps_an_environment_that_can_be_used_whatever_python3_is(clone):
+    clone.add_python("python3", "3.9.18")
+    clone.add_python(".venv/bin/python", "3.12.4")
+    (clone.folder / ".venv/bin/pip").touch()
+    assert clone.install() == (0, "", [])
+
+
+def test_make_replaces_a_complete_environment_when_another_python_is_named(clone):
+    assert clone.install() == NEW_ENVIRONMENT
+    clone.add_python("python3.13", "3.13.1")
+    assert clone.install(PYTHON="python3.13") == (0, "", ["python3.13 -m venv --clear .venv"])
+    assert clone.install(PYTHON="python3.13") == clone.install() == (0, "", [])
+
+
+def test_the_makefile_knows_the_versions_that_the_package_requires():
+    (pattern,) = re.findall(r"^SUPPORTED := (.+)$", read("Makefile"), re.MULTILINE)
+    (lowest, beyond) = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', read("pyproject.toml")).groups()
+    assert [minor for minor in range(30) if fnmatch(f"3.{minor}", pattern)] == [*range(int(lowest), int(beyond))]
+    (tensorflow,) = {version for name, version in pins() if name == "tensorflow"}
+    assert f"TensorFlow {tensorflow.rpartition('.')[0]} is published" in read("Makefile")
 
 
 # Of the extras browser, judge, bench and dev.
