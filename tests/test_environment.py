@@ -231,3 +231,11 @@ def test_presets_contain_only_settings_that_exist():
 @pytest.mark.parametrize("command", ["jupyter-book build book/", "papermill book/train.ipynb out.ipynb -p gpus 2", "pytest --nbval"])
 def test_the_three_commands_are_the_same_in_readme_and_makefile(command):
     assert command in read("README.md") and command in read("Makefile")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_a_reader_is_told_to_activate_the_environment_before_the_first_program_of_it(name):
+    before, line, after = read(name).partition("    source .venv/bin/activate")
+    command = re.compile(r"(?:^    |`)(?:papermill|pytest|ruff|jupyter-book|pip|python) ", re.MULTILINE)
+    assert line and "make " in before
+    assert not command.findall(before) and command.search(after)
