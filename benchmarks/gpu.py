@@ -3,9 +3,10 @@
     python -m benchmarks.gpu                       every GPU, 64 and 128 pixels, every precision; some minutes
     python -m benchmarks.gpu --out my_machine.json
 
-For 1, 2, ... n towers: images per second, how much of n times one tower that is, the share of a step that waits for input, and the peak
-of the memory of the first GPU. Both routes of the layers are measured with one tower: slim's own, the default on GPUs, and the faster
-layers that were made for CPUs. And two towers are compared with one of the double batch: their gradients must be the same.
+For 1, 2, ... n towers: images per second, how much of n times one tower that is, the share of a step that waits for input (a lower bound,
+see `benchmarks.waiting`), and the peak of the memory of the first GPU. Both routes of the layers are measured with one tower: slim's own,
+the default on GPUs, and the faster layers that were made for CPUs. And two towers are compared with one of the double batch: their
+gradients must be the same.
 
 Every configuration is a process of its own. On a machine without a GPU the same program runs on CPU devices.
 """
@@ -14,15 +15,15 @@ import argparse
 import functools
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.waiting import seconds_of_step, share_of_waiting
 
 NUM_IMAGES, BATCH_SIZE, NUM_DIMS = 4096, 64, 100
 STEPS, WARM_UP, TRACED = 60, 10, 10
@@ -71,36 +72,18 @@ def speed(case: dict[str, Any]) -> dict[str, Any]:
             session.run(v1.global_variables_initializer())
             for _ in range(WARM_UP):
                 session.run(step)
-            passed = []
-            for _ in range(steps):
-                began = time.perf_counter()
-                session.run([step, loss])
-                passed.append(time.perf_counter() - began)
-            waiting = share_of_waiting(session, step)
+            seconds = seconds_of_step(session, [step, loss], steps)
+            waiting = share_of_waiting(session, [step, loss], TRACED, seconds)
         images_per_step = setting.config.batch_size * setting.config.gpus
         return {
             **case,
             "devices": setting.devices.towers,
             "precision": setting.devices.precision,
             "layer_route": setting.devices.route,
-            "images_per_second": images_per_step / statistics.median(passed),
+            "images_per_second": images_per_step / seconds,
             "waiting": waiting,
             "peak_megabytes": peak_megabytes(setting.devices.on_gpus),
         }
-
-
-def share_of_waiting(session, step) -> float:
-    """Share of a step that passes in the operation which fetches the batch, from traces."""
-    from glo_lib.graph.backend import tf
-
-    v1, waited, passed = tf.compat.v1, 0.0, 0.0
-    for _ in range(TRACED):
-        trace, began = v1.RunMetadata(), time.perf_counter()
-        session.run(step, options=v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE), run_metadata=trace)
-        passed += time.perf_counter() - began
-        nodes = [node for device in trace.step_stats.dev_stats for node in device.node_stats if "IteratorGetNext" in node.node_name]
-        waited += sum(node.op_end_rel_micros - node.op_start_rel_micros for node in nodes) / 1e6
-    return waited / passed
 
 
 def peak_megabytes(on_gpus: bool) -> float:

@@ -5,6 +5,8 @@
 The files are JPEG files of 178x218 pixels, like those of CelebA. All compared programs read the same files, in turns.
 """
 
+import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -14,14 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.turns import Row, answer, ratio, take_turns
+from benchmarks.waiting import seconds_of_step, share_of_waiting
 
 DRAWN, FILES, IMAGE_SIZE, ROUNDS = 256, 8192, 64, 6
 LISTED = 202_599
 BATCH_SIZES = (128, 32)  # of the wide decoder in benchmarks/throughput.py, and the default
-TRACED_STEPS = 300
+WARM_UP_STEPS, MEASURED_STEPS = 5, 300
 
 
 def write_files(folder: Path) -> None:
@@ -99,42 +103,53 @@ def serve_cached(folder: str, batch_size: str) -> None:
             answer(read)
 
 
-def wait_for_input(folder: str) -> None:
-    """Trace steps of the default training and print the share of a step that is spent in the operation that fetches the batch."""
+def wait_for_input(folder: str, settings: str = "{}") -> None:
+    """Print a lower bound for the share of a step of the default training that is spent in the operation that fetches the batch.
+
+    Args:
+        folder: of the images.
+        settings: further settings, as JSON.
+    """
     from glo_lib import training
     from glo_lib.graph.backend import tf
 
-    v1 = tf.compat.v1
     with tempfile.TemporaryDirectory() as run_dir, tf.Graph().as_default():
-        setting = training.prepare(training.TrainConfig(data_dir=folder, run_dir=run_dir, batch_size=BATCH_SIZES[-1]))
+        given = {"data_dir": folder, "run_dir": run_dir, "batch_size": BATCH_SIZES[-1], **json.loads(settings)}
+        setting = training.prepare(training.TrainConfig.from_parameters(given))
         model = training.build_model(setting)
         loss = training.build_loss(setting, model)
         step = training.build_train_ops(setting, model, loss).step
-        options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE)
-        waited, passed = [], []
-        with v1.Session(config=setting.devices.session_config) as session:
-            session.run(v1.global_variables_initializer())
-            for _ in range(TRACED_STEPS + 5):
-                trace = v1.RunMetadata()
-                began = time.perf_counter()
-                session.run([step, loss], options=options, run_metadata=trace)
-                passed.append(time.perf_counter() - began)
-                nodes = [node for device in trace.step_stats.dev_stats for node in device.node_stats]
-                waits = [node.op_end_rel_micros - node.op_start_rel_micros for node in nodes if "IteratorGetNext" in node.node_name]
-                waited.append(sum(waits) / 1e6)
-    print(json.dumps(sum(waited[5:]) / sum(passed[5:])))
+        with tf.compat.v1.Session(config=setting.devices.session_config) as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            for _ in range(WARM_UP_STEPS):
+                session.run([step, loss])
+            seconds = seconds_of_step(session, [step, loss], MEASURED_STEPS)
+            share = share_of_waiting(session, [step, loss], MEASURED_STEPS, seconds)
+    print(json.dumps(share))
 
 
-def first_step(began: str) -> None:
-    """Print the seconds from ``began``, when this program was started, to the end of the first step of the default training."""
+class _FirstStep(Exception):
+    """Ends a training after its first step, so that its folder and TensorFlow's temporary files are removed."""
+
+
+def first_step(began: str, settings: str = "{}") -> None:
+    """Print the seconds from ``began``, when this program was started, to the end of the first step of a training, which ends there.
+
+    Args:
+        began: seconds since the epoch.
+        settings: other settings of the training than the defaults, as JSON.
+    """
     from glo_lib.training import TrainConfig, train
 
-    def first(*_) -> None:
-        print(f"\n{json.dumps(time.time() - float(began))}", flush=True)
-        os._exit(0)
+    ends: list[float] = []
 
-    with tempfile.TemporaryDirectory() as run_dir:
-        train(TrainConfig(run_dir=run_dir), on_step=first)
+    def first(*_) -> None:
+        ends.append(time.time())
+        raise _FirstStep
+
+    with tempfile.TemporaryDirectory() as run_dir, contextlib.suppress(_FirstStep):
+        train(TrainConfig.from_parameters({**json.loads(settings), "run_dir": run_dir}), on_step=first)
+    print(f"\n{json.dumps(ends[0] - float(began))}")
 
 
 def seconds_to_list(folder: Path) -> float:
@@ -150,9 +165,13 @@ def seconds_to_list(folder: Path) -> float:
 
 
 def printed(*arguments: object) -> float:
-    """Run this module with some arguments and return the number on the last line of its output."""
-    command = [sys.executable, "-m", "benchmarks.pipeline", *map(str, arguments)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    """Run a program of this module and return the number on the last line of its output.
+
+    Raises:
+        subprocess.CalledProcessError: the program failed; the reason is on the standard error, which is that of this process.
+    """
+    command = [sys.executable, "-m", "benchmarks.pipeline", "--serve", *map(str, arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
 def run() -> list[Row]:
@@ -161,8 +180,8 @@ def run() -> list[Row]:
         folder = Path(name)
         write_files(folder)
         files = folder / "files"
-        programs = {which: ["benchmarks.pipeline", which, files] for which in ("bare", "first_epoch")}
-        programs |= {f"cached {size}": ["benchmarks.pipeline", "cached", files, size] for size in BATCH_SIZES}
+        programs = {which: ["benchmarks.pipeline", "--serve", which, files] for which in ("bare", "first_epoch")}
+        programs |= {f"cached {size}": ["benchmarks.pipeline", "--serve", "cached", files, size] for size in BATCH_SIZES}
         turns = take_turns(programs, {name: FILES for name in programs}, ROUNDS)
         seconds = {name: [turn.seconds for turn in turns[name]] for name in turns}
         times = {size: ratio(seconds["first_epoch"], seconds[f"cached {size}"]) for size in BATCH_SIZES}
@@ -180,15 +199,29 @@ def run() -> list[Row]:
         ]
 
 
-if __name__ == "__main__":
-    serving = {
-        "bare": serve_bare,
-        "first_epoch": serve_first_epoch,
-        "cached": serve_cached,
-        "wait": wait_for_input,
-        "first_step": first_step,
-    }
-    if len(sys.argv) > 1:
-        serving[sys.argv[1]](*sys.argv[2:])
-    else:
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "bare": serve_bare,
+    "first_epoch": serve_first_epoch,
+    "cached": serve_cached,
+    "wait": wait_for_input,
+    "first_step": first_step,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, and measure or serve."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks.pipeline", description=__doc__, formatter_class=layout)
+    parser.add_argument("--serve", nargs="+", metavar="PROGRAM", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if not options.serve:
         print(*run(), sep="\n")
+        return
+    program, *given = options.serve
+    if program not in PROGRAMS:
+        parser.error(f"there is no program {program!r} to serve; there are {', '.join(PROGRAMS)}")
+    PROGRAMS[program](*given)
+
+
+if __name__ == "__main__":
+    main()
