@@ -90,6 +90,55 @@ def test_the_release_stops_when_its_tag_is_not_the_version_of_the_package():
         assert subprocess.run(["bash", "-c", command], cwd=ROOT, env={"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"}).returncode == status
 
 
+# What .ci/check_address.py reads of a project that has no address yet.
+WITHOUT_ADDRESS = {
+    "_config.yml": "repository:\n  url: https://github.com/OWNER/b\n  branch: main\nhtml:\n  baseurl: https://OWNER.github.io/b/\n",
+    "README.md": "![Faces](book/faces.jpg) [uv](https://docs.astral.sh/uv/) [below](#below)\n",
+    "pyproject.toml": "[project]\n",
+}
+
+
+def check_address(folder):
+    """Run the check of the release in a folder, and return its status and its lines."""
+    (command,) = [step["run"] for step in steps(read(".github/workflows/release.yml")) if "check_address" in step.get("run", "")]
+    done = subprocess.run([sys.executable, *command.split()[1:]], cwd=folder, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_the_release_stops_until_the_readme_and_the_package_have_an_address(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/check_address.py", tmp_path / ".ci")
+
+    def write(**replaced):
+        for name, text in WITHOUT_ADDRESS.items():
+            for old, new in replaced.items():
+                text = text.replace(old, new)
+            (tmp_path / name).write_text(text, "utf8")
+
+    write()
+    status, (configuration, picture, package) = check_address(tmp_path)
+    assert status == 1 and "_config.yml: replace OWNER" in configuration
+    assert "README.md: book/faces.jpg is not found" in picture and "pyproject.toml: PyPI shows no link" in package
+
+    write(**{"com/OWNER": "com/a"})  # but not in html.baseurl
+    assert check_address(tmp_path)[1][0] == configuration
+
+    write(OWNER="a")
+    status, (picture, package) = check_address(tmp_path)
+    address = picture.partition("; write ")[2]
+    line = package.partition("with the line ")[2]
+    assert (status, address, line) == (1, "https://github.com/a/b/raw/main/book/faces.jpg", 'Repository = "https://github.com/a/b"')
+
+    write(**{"OWNER": "a", "book/faces.jpg": address, "[project]\n": f"[project.urls]\n{line}\n"})
+    assert check_address(tmp_path) == (0, ["the README and the package name https://github.com/a/b"])
+
+
+def test_the_check_of_the_release_can_read_this_project():
+    status, lines = check_address(ROOT)
+    assert lines and status == (0 if lines[0].startswith("the README and the package name ") else 1)
+
+
 def test_the_hooks_are_the_checks_of_make_check_with_the_environment_of_the_project():
     (repository,) = read(".pre-commit-config.yaml")["repos"]
     assert repository["repo"] == "local"
@@ -109,6 +158,7 @@ def test_the_hooks_are_the_checks_of_make_check_with_the_environment_of_the_proj
         ("pyproject.toml", {"style", "spelling", "types"}),
         (".github/workflows/test.yml", {"workflows"}),
         ("Makefile", {"workflows"}),
+        (".ci/check_address.py", {"style", "spelling", "workflows"}),
         ("book/_static/results.jpg", set()),
     ],
 )
