@@ -101,7 +101,7 @@ def measure(row: str, config: TrainConfig) -> Measured:
     if row == "vae_searched":
         return Measured(row, seed, measure_searched(config, load(result.run_dir)))
     judged = judgement.judge_run(result.run_dir, NUM_JUDGED, priors=(SAMPLED,))
-    numbers = {"psnr_training": result.metrics["psnr_db"], "psnr_held_out": judged["psnr_held_out_db"], "steps": result.metrics["steps"]}
+    numbers = {"psnr_training": judged["psnr_training_db"], "psnr_held_out": judged["psnr_held_out_db"], "steps": result.metrics["steps"]}
     for judge in TITLES:
         for kind, values in {**judged[judge], "samples": judged[judge]["samples"][SAMPLED]}.items():
             numbers[f"{judge} {kind}"] = 1000 * values["kernel_distance"]
@@ -145,7 +145,8 @@ def kernel_distances(config: TrainConfig, reference: np.ndarray, images: Mapping
     for judge in installed_judges(config.tight_crop):
         features = judge.features(reference)
         for kind, some in images.items():
-            numbers[f"{judge.name} {kind}"] = 1000 * judgement.compare(judge.features(some), features)["kernel_distance"]
+            found = judgement.compare(judge.features(some), features, paired=kind == "held_out")
+            numbers[f"{judge.name} {kind}"] = 1000 * found["kernel_distance"]
     return numbers
 
 

@@ -254,7 +254,7 @@ def _judge_reconstructions(contender: Contender, sets: ImageSets) -> dict[str, f
             ("held_out", contender.of_held_out, judged.held_out),
         ):
             features = judge.features(images)
-            numbers[f"kernel_{part}_{judge.name}"] = kernel_distance(features, judged.held_out).value
+            numbers[f"kernel_{part}_{judge.name}"] = kernel_distance(features, judged.held_out, paired=part == "held_out").value
             if judge.describe_people:
                 people = compare_people(judge.describe_people(originals), judge.describe_people(features))
                 numbers[f"same_person_{part}"] = people["same_person"]

@@ -303,7 +303,7 @@ def _numbers(judge: Judge, found: dict[str, np.ndarray]) -> dict[str, dict[str, 
     components = fit_components(found["reference"])
     numbers = {}
     for kind in found.keys() - {"reference"}:
-        numbers[kind] = compare(found[kind], found["reference"], components)
+        numbers[kind] = compare(found[kind], found["reference"], components, paired=ORIGINALS.get(kind) == "reference")
         if judge.describe_people and kind in originals:
             numbers[kind] |= compare_people(judge.describe_people(found[originals[kind]]), judge.describe_people(found[kind]))
     return {kind: numbers[kind] for kind in found if kind in numbers}

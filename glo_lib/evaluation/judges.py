@@ -124,13 +124,18 @@ def _network_features(build: Callable[[tf.Tensor], tf.Tensor], size: int, share:
     return compute
 
 
-def compare(features: np.ndarray, reference: np.ndarray, components: FeatureComponents | None = None) -> dict[str, float]:
+def compare(
+    features: np.ndarray, reference: np.ndarray, components: FeatureComponents | None = None, paired: bool = False
+) -> dict[str, float]:
     """Compare features of images with those of real photographs.
 
     Args:
         features: (n, k), of reconstructions, samples, or other photographs.
         reference: (m, k), of photographs. For numbers that can be compared, the sizes n and m must be the same each time.
         components: see `glo_lib.evaluation.metrics.frechet_distance_in_components`.
+        paired: the features are those of reconstructions of these photographs, in the same order
+            (`glo_lib.evaluation.metrics.kernel_distance`). The other numbers take no account of it, so a reconstruction that is near to its
+            own photograph counts for precision and recall.
 
     Returns:
         ``kernel_distance`` and its ``standard_error``, ``frechet_distance`` in 128 components of the reference, ``precision`` and
@@ -139,7 +144,7 @@ def compare(features: np.ndarray, reference: np.ndarray, components: FeatureComp
     Example:
         ``compare(judge.features(samples), judge.features(held_out))["kernel_distance"]``
     """
-    distance = kernel_distance(features, reference)
+    distance = kernel_distance(features, reference, paired)
     precision, recall = precision_recall(reference, features)
     return {
         "kernel_distance": distance.value,

@@ -247,7 +247,7 @@ def frechet_distance_in_components(features: np.ndarray, reference: np.ndarray, 
     return frechet_distance(components.transform(features), components.transform(reference))
 
 
-def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistance:
+def kernel_distance(features: np.ndarray, reference: np.ndarray, paired: bool = False) -> KernelDistance:
     """Compute the squared maximum mean discrepancy of two sets of features, with the kernel ``(x.y / k + 1)^3``.
 
     Bińkowski et al. (2018) introduced it; with features of Inception v3 it is known as KID. The estimate is the mean of the kernel over all
@@ -255,27 +255,44 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> KernelDistan
     unbiased for sets of any size, unlike the Fréchet distance. The standard error is that of the jackknife, which leaves out one row at a
     time of either set. On average it is not too small (Efron and Stein, 1981).
 
+    If row i of the features was made from row i of the reference, as reconstructions of the reference are, the two rows are alike, and
+    their pair would make the distance too small: for a thousand reconstructed faces by 1.2 thousandths with EfficientNet-Lite0, and by 0.4
+    with the face recogniser. With ``paired`` the n pairs are left out (lemma 6 of Gretton et al., 2012), and the jackknife leaves out both
+    rows of a pair.
+
     Args:
         features: (n, k).
         reference: (m, k).
+        paired: each row of the features was made from the row of the reference with the same number, so m = n.
 
     Returns:
         `KernelDistance`. The time grows with (n + m)^2, the memory does not.
 
     Raises:
-        ValueError: the widths differ, a set has fewer than three rows, or a value is not finite.
+        ValueError: the widths differ, a set has fewer than three rows, a value is not finite, or paired sets have different sizes.
 
     Example:
         >>> round(kernel_distance(np.array([[0.0], [0.0], [0.0]]), np.array([[1.0], [1.0], [1.0]])).value, 6)
         7.0
     """
     _check_comparable(3, features=features, reference=reference)
+    if paired and len(features) != len(reference):
+        raise ValueError(f"there are {len(features)} rows of features and {len(reference)} of the reference; paired sets have equally many")
     within = [_kernel_sums(rows, rows) - _kernel(np.square(_norms(rows)), rows.shape[1]) for rows in (features, reference)]
     across = [_kernel_sums(features, reference), _kernel_sums(reference, features)]
     n, m = len(features), len(reference)
+    if paired:
+        return _paired_kernel_distance(sum(within) - sum(across), _kernel(np.vecdot(features, reference), features.shape[1]))
     value = within[0].sum() / (n * (n - 1)) + within[1].sum() / (m * (m - 1)) - 2 * across[0].sum() / (n * m)
     variance = sum(_jackknife_variance(own, others, count) for own, others, count in zip(within, across, (m, n), strict=True))
     return KernelDistance(float(value), float(np.sqrt(variance)))
+
+
+def _paired_kernel_distance(sums: np.ndarray, of_pairs: np.ndarray) -> KernelDistance:
+    """Return the distance from the sums of each pair's kernels with all rows, (n,), and from the kernel of its own two rows, (n,)."""
+    n, with_others = len(sums), sums + 2 * of_pairs
+    left_out = (with_others.sum() - 2 * with_others) / ((n - 1) * (n - 2))
+    return KernelDistance(float(with_others.sum() / (n * (n - 1))), float(np.sqrt((n - 1) * left_out.var())))
 
 
 def _jackknife_variance(within: np.ndarray, across: np.ndarray, num_others: int) -> float:

@@ -107,7 +107,9 @@ def test_judges_compare_with_held_out_images(runs):
         name: kernel_distance(corners(images), corners(sets.held_out)).value for name, images in (("same", of_training), ("dark", dark))
     }
     assert row["kernel_training_face_recogniser"] == row["kernel_face_recogniser"] == pytest.approx(expected["same"], abs=1e-6)
-    assert row["kernel_held_out_face_recogniser"] == dark_row["kernel_face_recogniser"] == pytest.approx(expected["dark"], abs=1e-6)
+    assert dark_row["kernel_face_recogniser"] == pytest.approx(expected["dark"], abs=1e-6)
+    pairs = kernel_distance(corners(dark), corners(sets.held_out), paired=True).value
+    assert row["kernel_held_out_face_recogniser"] == pytest.approx(pairs, abs=1e-6) != pytest.approx(expected["dark"], abs=1e-6)
     strangers = np.linalg.norm(0.2 * (corners(sets.held_out) - corners(dark)), axis=1)
     assert row["same_person_training"] == 1 and row["same_person_held_out"] == pytest.approx((strangers < 0.6).mean())
     assert row["memorisation_face_recogniser"] == 0 and dark_row["memorisation_face_recogniser"] > 0

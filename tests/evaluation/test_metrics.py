@@ -149,6 +149,36 @@ def test_the_kernel_distance_is_unbiased():
     assert np.mean(values) == pytest.approx(0, abs=1e-12) and min(values) < -0.01
 
 
+def paired_distance_by_loops(features, reference):
+    pairs = list(itertools.permutations(range(len(features)), 2))
+    x, y = features, reference
+    return np.mean([kernel(x[i], x[j]) + kernel(y[i], y[j]) - kernel(x[i], y[j]) - kernel(x[j], y[i]) for i, j in pairs])
+
+
+def test_the_kernel_distance_of_pairs_leaves_out_each_row_with_its_own(monkeypatch):
+    reference = np.random.default_rng(0).normal(size=(7, 3))
+    features = reference + np.random.default_rng(1).normal(0.5, 0.3, (7, 3))
+    one_less = [paired_distance_by_loops(np.delete(features, row, axis=0), np.delete(reference, row, axis=0)) for row in range(7)]
+    error = np.sqrt(6 / 7 * np.square(one_less - np.mean(one_less)).sum())
+    for _ in range(2):
+        found = metrics.kernel_distance(features, reference, paired=True)
+        assert found == (pytest.approx(paired_distance_by_loops(features, reference), rel=1e-9), pytest.approx(error, rel=1e-9))
+        use_small_blocks(monkeypatch)
+    with pytest.raises(ValueError, match="7 rows of features and 6 of the reference; paired"):
+        metrics.kernel_distance(features, reference[:6], paired=True)
+
+
+def test_pairs_that_are_alike_do_not_make_the_kernel_distance_of_equal_distributions_negative():
+    draw = np.random.default_rng(0)
+    points = [draw.normal(size=(30, 4)) for _ in range(200)]
+    pairs = [(rows, 0.8 * rows + 0.6 * draw.normal(size=(30, 4))) for rows in points]
+    found, plain = ([metrics.kernel_distance(x, y, paired).value for x, y in pairs] for paired in (True, False))
+    spread = np.std(found) / np.sqrt(200)
+    assert abs(np.mean(found)) < 2 * spread and np.mean(plain) < -5 * spread
+    moved = [metrics.kernel_distance(x, y + 1, paired=True) for x, y in pairs]  # where the two are equal, the jackknife is too large
+    assert np.mean([one.standard_error for one in moved]) == pytest.approx(np.std([one.value for one in moved]), rel=0.15)
+
+
 def test_the_standard_error_of_the_kernel_distance_is_the_spread_over_draws():
     draw = np.random.default_rng(0)
     found = [metrics.kernel_distance(draw.normal(size=(40, 4)), draw.normal(0.7, 1, (60, 4))) for _ in range(200)]
