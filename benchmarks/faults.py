@@ -23,14 +23,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from benchmarks import lost_machines
+from benchmarks import faults_page, lost_machines
 from glo_lib import training
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation import evaluate
@@ -253,7 +253,11 @@ def _unfinished(names: list[str]) -> bool:
 
 
 def killed_run(place: Place, towers: int, chance: random.Random, original: Reference) -> dict[str, Any]:
-    """Kill and restart a run repeatedly, let it finish, and compare its outcome with that of the uninterrupted run."""
+    """Kill and restart a run repeatedly, let it finish, and compare its outcome with that of the uninterrupted run.
+
+    Returns:
+        The moments of the kills, and what was lost; or instead of the latter the ``error`` with which the run ended.
+    """
     moments, repeated = [], []
     for kind in KILLS:
         child = start(place, training_work(place.config(towers)))
@@ -264,10 +268,10 @@ def killed_run(place: Place, towers: int, chance: random.Random, original: Refer
             moments.append(where(place))
             repeated.append(_steps_to_repeat(place))
         elif status:
-            return {"kills": moments, "error": log_of(place)[-2000:], "bytes_lost": -1}
+            return {"kills": moments, "error": log_of(place)[-2000:]}
     status = end(start(place, training_work(place.config(towers))))
     if status:
-        return {"kills": moments, "error": log_of(place)[-2000:], "bytes_lost": -1}
+        return {"kills": moments, "error": log_of(place)[-2000:]}
     lost = bytes_different(original.made, outcome(place))
     return {"kills": moments, "steps_repeated": repeated, "bytes_lost": lost, "left_behind": left_behind(place)}
 
@@ -295,18 +299,21 @@ def kills(root: Path) -> dict[str, Any]:
         for number in range(RUNS):
             name = f"killed-{towers}-{number}"
             results.append(killed_run(Place(data, root / name, root / f"cache-{name}"), towers, chance, original))
-            print(
-                f"  {towers} tower(s), run {number + 1}: {len(results[-1]['kills'])} kills, {results[-1]['bytes_lost']} bytes lost",
-                flush=True,
-            )
+            lost = results[-1].get("bytes_lost", "not resumed, so all")
+            print(f"  {towers} tower(s), run {number + 1}: {len(results[-1]['kills'])} kills, {lost} bytes lost", flush=True)
+    return {**counted_kills(results), "bytes_compared": compared * RUNS}
+
+
+def counted_kills(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what `killed_run` returned for several runs. A run that could not be resumed has no results whose bytes could be counted."""
     moments = [moment for result in results for moment in result["kills"]]
     return {
         "kills": len(moments),
-        "survived": sum(len(result["kills"]) for result in results if result["bytes_lost"] == 0),
+        "survived": sum(len(result["kills"]) for result in results if result.get("bytes_lost") == 0),
         "moments": {moment: moments.count(moment) for moment in sorted(set(moments))},
         "runs": len(results),
-        "bytes_compared": compared * RUNS,
-        "bytes_lost": sum(result["bytes_lost"] for result in results),
+        "not_resumed": sum("error" in result for result in results),
+        "bytes_lost": sum(result.get("bytes_lost", 0) for result in results),
         "most_steps_repeated": max(max(result.get("steps_repeated") or [0]) for result in results),
         "left_behind": sorted({name for result in results for name in result.get("left_behind", [])}),
         "errors": [result["error"] for result in results if "error" in result],
@@ -325,15 +332,19 @@ def signals(root: Path) -> dict[str, Any]:
             time.sleep(0.001)
             assert alive(child), log_of(place)
         os.kill(child, signal.SIGINT if number % 2 else signal.SIGTERM)
-        status = end(child)
-        stopped += status in (0, -signal.SIGTERM)
+        stopped += end(child) in (0, -signal.SIGTERM) and is_saved(place, until)
         assert end(start(place, training_work(place.config()))) == 0, log_of(place)
         lost += bytes_different(original.made, outcome(place))
     place = Place(data, root / "notebook", root / "cache-notebook")
-    said = interrupted_notebook(place)
+    stopped += "the same call goes on from here" in interrupted_notebook(place) and is_saved(place, 1)
     assert end(start(place, training_work(place.config()))) == 0, log_of(place)
     lost += bytes_different(original.made, outcome(place))
-    return {"signals": 7, "stopped_and_saved": stopped + ("the same call goes on from here" in said), "bytes_lost": lost}
+    return {"signals": 7, "stopped_and_saved": stopped, "bytes_lost": lost}
+
+
+def is_saved(place: Place, step: int) -> bool:
+    """Return whether the newest checkpoint has at least that many steps. A process that a signal ends at once does not save them."""
+    return max(_steps(place.run), default=0) >= step
 
 
 def interrupted_notebook(place: Place) -> str:
@@ -365,7 +376,11 @@ def interrupted_notebook(place: Place) -> str:
 
 
 def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift: Callable[[], None]) -> dict[str, Any]:
-    """Train until there are two or three checkpoints, resume with too little disk space, and then resume with enough."""
+    """Train until there are two or three checkpoints, resume with too little disk space, and then resume with enough.
+
+    Returns:
+        Whether the run with too little space stopped, with which message, and what the resumed run lost; None if it failed.
+    """
     child = start(place, training_work(place.config()))
     while not (_steps(place.run) and _steps(place.run)[-1] >= 10):
         time.sleep(0.001)
@@ -385,9 +400,9 @@ def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift
     finished = end(start(place, training_work(place.config()))) == 0
     return {
         "stopped": status == 3,
-        "explained": status != 3 or "nothing more can be written" in said,
+        "explained": status == 3 and "nothing more can be written" in said,
         "previous_usable": usable,
-        "bytes_lost": bytes_different(original.made, outcome(place)) if finished else -1,
+        "bytes_lost": bytes_different(original.made, outcome(place)) if finished else None,
         "said": "OSError" + said.partition("OSError")[2].partition("\n")[0].replace(str(place.run), "run") if status == 3 else "",
     }
 
@@ -416,13 +431,19 @@ def disk(root: Path) -> dict[str, Any]:
             print(f"  {number} {results[-1]}", flush=True)
         finally:
             subprocess.run(["umount", "-l", str(mounted)], check=False)
+    return counted_disks(results)
+
+
+def counted_disks(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what `full_disk` returned for several disks. A run that could not be resumed has no results whose bytes could be counted."""
     tried = [result for result in results if "stopped" in result]
     return {
         "tried": len(tried),
         "stopped_for_lack_of_room": sum(result["stopped"] for result in tried),
         "explained": sum(result["explained"] for result in tried),
         "previous_usable": sum(result["previous_usable"] for result in tried),
-        "bytes_lost": sum(result["bytes_lost"] for result in tried),
+        "not_resumed": sum(result["bytes_lost"] is None for result in tried),
+        "bytes_lost": sum(result["bytes_lost"] or 0 for result in tried),
         "cases": results,
     }
 
@@ -550,244 +571,23 @@ def run(parts: list[str]) -> dict[str, Any]:
         finally:
             shutil.rmtree(root, ignore_errors=True)
         run_folder.write_json(RESULT, results)
-    print(table(results))
+    print(faults_page.table(results))
     return results
 
 
-def table(results: dict[str, Any]) -> str:
-    """Return the results as a Markdown table: the test, how often it was done, its outcome, and the bytes lost."""
-    rows = [("test", "times", "outcome", "bytes lost")]
-    if found := results.get("kills"):
-        rows.append(
-            (
-                f"kill (`kill -9`) and resume: {found['runs']} runs, one and two towers",
-                found["kills"],
-                f"{found['survived']} survived",
-                found["bytes_lost"],
-            )
-        )
-        rows += [(f"– {moment}", number, "", "") for moment, number in found["moments"].items()]
-    if found := results.get("signals"):
-        rows.append(
-            (
-                "stop by Ctrl-C, SIGTERM or interrupt button, and resume",
-                found["signals"],
-                f"{found['stopped_and_saved']} saved their state and ended",
-                found["bytes_lost"],
-            )
-        )
-    if found := results.get("files"):
-        counted = f"{found['read']:,} read, {found['refused']:,} refused by name, {found['left_out']:,} left out"
-        others = f"{found['before']:,} times the previous checkpoint was used, {found['unexpected']:,} unexpected"
-        rows.append((f"damaged and unusual files of {found['kinds']} kinds", f"{found['inputs']:,}", f"{counted}, {others}", ""))
-    if found := results.get("disk"):
-        stopped = f"{found['stopped_for_lack_of_room']} stopped, {found['explained']} explained"
-        usable = f"previous checkpoint usable {found['previous_usable']} times"
-        rows.append(("fill the disk (`RLIMIT_FSIZE`, small tmpfs) and resume", found["tried"], f"{stopped}, {usable}", found["bytes_lost"]))
-    if found := results.get("concurrent"):
-        rows.append(
-            ("start a second process in a run folder", found["of"], f"{found['second_process_refused']} refused", found["bytes_lost"])
-        )
-        rows.append(
-            (
-                "build one image cache in several processes",
-                found["builders_at_once"],
-                f"{found['files_in_their_cache']} files in the cache",
-                "",
-            )
-        )
-    if found := results.get("cluster"):
-        what = "kill one of five processes that train together (`kill -9`)"
-        in_time = f"{found['within_limit']} of {found['recoveries']} times back within {lost_machines.LIMIT:.0f} s"
-        rows.append((what, found["kills"], in_time, found["bytes_lost"]))
-    if found := results.get("soak"):
-        files_open = " to ".join(map(str, sorted({found["open_files"][0], found["open_files"][-1]})))
-        grown = f"{found['megabytes_per_10000_steps']:+.1f} MB per 10,000 steps, {files_open} open files"
-        rows.append(("long run of small steps", f"{found['steps']:,}", grown, ""))
-    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return "\n".join([lines[0], "|---|---:|---|---:|", *lines[1:]])
-
-
-MACHINES_TEXT = """\
-## Several machines
-
-On several machines ({{doc}}`faq`) the same holds, as long as the number of {{term}}`workers <worker>` and
-{{term}}`parameter servers <parameter server>` does not change. If one of them is killed, the training waits until it has been
-started again, and continues from the newest checkpoint by itself. If the {{term}}`chief` is killed, give its command again.
-
-This was tried with two parameter servers, two workers and a chief, which were processes of one machine
-(`python -m benchmarks.faults --cluster`). During a run of {steps:,} steps, {kills} processes were killed with `kill -9` at
-random moments, {twice} of them while the training was still waiting for another one. Each was started again at once, as
-systemd or Kubernetes would do. {verdict}
-At most {repeated} steps had to be repeated.
-{limit}
-
-| killed | times | longest time until the next step |
-|---|---:|---:|
-{rows}
-"""
-
-PAGE_TEXT = """\
-# What a training run survives
-
-A run on real data takes days. During these days machines are restarted, disks fill up, and people press Ctrl-C. This
-page says what the library promises in such cases, how it keeps the promise, and how the promise was tested.
-
-## Conclusions
-
-**You can kill the training at any moment and start the same command again. The final codes, weights and metrics are
-then equal, bit for bit, to those of an uninterrupted run.** This holds on the same CPU, with the same precision and
-the same number of towers, and with `max_seconds=0`, because with a time limit the learning rates depend on the clock.
-
-- **Killed processes.** Training was killed {kills} times with `kill -9`, in {runs} runs with one and two
-  {{term}}`towers <tower>`: while the image cache was built, before the first {{term}}`checkpoint`, between checkpoints,
-  and while one was written. In {survived} of {kills} cases the resumed run ended with the same bytes as an uninterrupted
-  run. The steps since the newest checkpoint are repeated, which costs time but changes no result.
-- **Signals.** Ctrl-C, SIGTERM and the notebook's interrupt button ended the run after the current step, with a
-  checkpoint, in {stopped} of {signals} cases.
-- **Full disks.** In {disks} of {disks_tried} cases the run stopped with a message that names the cause, and in {usable} of them
-  the previous checkpoint could be used.
-- **Damaged files.** {inputs} damaged or unusual files of {kinds_of_files} kinds were tried, and the outcome was unexpected
-  for {unexpected} of them. An image was read, refused with a message that names it, or left out because the file is no
-  image. Instead of a damaged checkpoint, the previous one was used. The appendix lists the kinds.
-- **Two processes at once.** A second process in the same {{term}}`run folder` was refused in {refused} of {started} cases.
-
-**Three things are not promised.**
-
-- On another machine, or with another version of TensorFlow, the bits may differ.
-- On GPUs the promise also needs `deterministic=true`, which makes TensorFlow use slower operations that give the same
-  bits each time. This has not been tried on a GPU.
-- After a power cut, the disk may lack data that the system had reported as written. The checksums then reveal the
-  damage, and the previous checkpoint is used.
-
-## How it works
-
-**The position in the data.** The batch of a step is a function of the seed and the step. The position in the data
-therefore follows from the step, and no file has to store it.
-
-**Checkpoints.** A checkpoint holds the decoder, the codes, the {{term}}`moments` and step counts of both optimisers, the
-{{term}}`average of the weights`, the averages of {{term}}`batch normalisation`, the step, the seconds, and the losses that
-are not yet in `history.csv`. It has two files, and a third one holds their checksums. If a checkpoint does not match its
-checksums, a warning names it and the previous checkpoint is used. TensorFlow's own list of checkpoints may be damaged as
-well, so it is not read: it is rewritten from the checkpoints that are complete.
-
-**Settings that must not change.** `hardware.json` in the run folder records the precision. A run that began in
-bfloat16 is not continued in float32 on another machine unless `change_precision` allows it. `images.csv` records the
-size and the digest of every image. If images were added, removed, renamed or altered, training is refused with a
-message that names them. Changes of other settings are refused too, except those that are safe: the length of the run,
-its folders, and how often it reports.
-
-**One process in a folder.** The run folder is locked by `flock`. The system releases the lock when the process ends,
-whatever the reason. Windows and some network folders have no such lock; there a warning with the reason is shown.
-
-**Requests to stop.** Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) end the run after the current step, with a
-checkpoint. In a notebook, the end of the program that started the kernel does the same, even if that program was
-ended by `kill -9`, because the kernel checks five times a second whether it still exists.
-
-**The image cache.** The cache is written under a temporary name, and renamed when it is complete and has its
-checksums. The next process removes the files that a killed process left behind.
-
-**Images that cannot be read.** One message names all of them and says what each file is, and training is refused.
-With `on_bad_image=skip` they are left out instead, and listed in `skipped.json`. Damaged metadata are ignored; of all
-metadata only the orientation affects the pixels. The run says how many images it found in which folder, and what it
-passed over and why.
-
-**Losses that are not finite.** If a loss or a gradient is not finite, the step stops before any weight is updated.
-The step is then evaluated again without its updates, tensor by tensor, and the error names the first tensor that is
-not finite.
-
-**Safety.** Nothing in a run folder is unpickled, and no setting reaches a shell.
-
-{several_machines}
-## How it was tested
-
-Every kind of fault was caused on purpose. After a kill, a stop or a full disk the run was resumed, and its results were
-compared with those of a run without faults. The table is the output of `python -m benchmarks.faults`, which took {minutes}
-minutes on two shared CPU cores. All random choices are seeded, and all numbers are in `benchmarks/faults.json`.
-
-{table}
-
-After each resume these results were compared: every tensor of the last checkpoint except the seconds, `codes.npy`,
-`metrics.json` except the seconds and the speed, and `history.csv`. At most {repeated} steps had to be repeated, with
-a checkpoint every {between} steps.
-
-## Appendix: the outcome for each kind of file
-
-A file was *read* (as the image that it is), *refused* (with a message that names it), or *left out* (because it was
-not taken for an image). *Before* means that the checkpoint before the damaged one was used.
-
-| kind | inputs | outcome |
-|---|---:|---|
-{kinds}
-"""
-
-
-def cluster_rows(found: dict[str, Any]) -> list[tuple[str, int, float]]:
-    """Return, for each kind of task, its name, how often it was killed, and the longest recovery in seconds."""
-    names = {"worker": "worker", "ps": "parameter server", "chief": "chief"}
-    counted = {kind: sum(number for task, number in found["by_task"].items() if task.startswith(kind)) for kind in names}
-    return [(name, counted[kind], found["longest_recovery_seconds"].get(kind, 0.0)) for kind, name in names.items()]
-
-
-def several_machines(found: dict[str, Any] | None) -> str:
-    """Return the section of the page on several machines; nothing if that has not been measured."""
-    if found is None:
-        return ""
-    lost, number = found["bytes_lost"], f"{found['bytes_compared']:,}"
-    equal = f"At the end all {number} bytes of the results were equal to those of an undisturbed run."
-    late = found["recoveries"] - found["within_limit"]
-    in_time = f"The next step was always taken within {lost_machines.LIMIT:.0f} seconds of the last kill"
-    again = len(found["chief_started_again"])
-    return MACHINES_TEXT.format(
-        steps=found["steps"],
-        kills=found["kills"],
-        twice=found["two_at_once"],
-        verdict=equal if not lost else f"At the end {lost:,} of {number} compared bytes differed from those of an undisturbed run.",
-        repeated=found["most_steps_repeated"],
-        limit=f"{in_time}{f', except {late} times' if late else ''}, on two cores that other programs used as well."
-        f"{f' {again} times the chief ended with an error, and its command was given again.' if again else ''}",
-        rows="\n".join(f"| {name} | {times} | {seconds:.1f} s |" for name, times, seconds in cluster_rows(found)),
-    )
-
-
-def page(results: dict[str, Any]) -> str:
-    """Return the text of the page ``book/robustness.md``."""
-    kinds = "\n".join(
-        f"| {kind} | {found['inputs']} | {', '.join(f'{number} {word}' for word, number in found['outcomes'].items())} |"
-        for kind, found in results["files"]["by_kind"].items()
-    )
-    minutes = sum(found["wall_seconds"] for found in results.values()) / 60
-    killed, signalled, files, disk, concurrent = (results[part] for part in ("kills", "signals", "files", "disk", "concurrent"))
-    return PAGE_TEXT.format(
-        kills=killed["kills"],
-        runs=killed["runs"],
-        survived=killed["survived"],
-        signals=signalled["signals"],
-        stopped=signalled["stopped_and_saved"],
-        disks=disk["explained"],
-        disks_tried=disk["tried"],
-        usable=disk["previous_usable"],
-        inputs=f"{files['inputs']:,}",
-        kinds_of_files=files["kinds"],
-        unexpected=files["unexpected"],
-        started=concurrent["of"],
-        refused=concurrent["second_process_refused"],
-        minutes=f"{minutes:.0f}",
-        several_machines=several_machines(results.get("cluster")),
-        table=table(results),
-        repeated=killed["most_steps_repeated"],
-        between=STEPS_BETWEEN_CHECKPOINTS,
-        kinds=kinds,
-    )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, and run the tests or write the page."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks.faults", description=__doc__, formatter_class=layout)
     parser.add_argument("--part", choices=PARTS, action="append", help="one part alone; may be given several times")
     parser.add_argument("--cluster", dest="part", action="append_const", const="cluster", help="the same as --part cluster")
     parser.add_argument("--page", action="store_true", help="write the page of the book from the results")
-    arguments = parser.parse_args()
-    if arguments.page:
-        PAGE.write_text(page(json.loads(RESULT.read_text())))
+    options = parser.parse_args(arguments)
+    if options.page:
+        PAGE.write_text(faults_page.page(json.loads(RESULT.read_text()), STEPS_BETWEEN_CHECKPOINTS))
     else:
-        run(arguments.part or list(PARTS))
+        run(options.part or list(PARTS))
+
+
+if __name__ == "__main__":
+    main()

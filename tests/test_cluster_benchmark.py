@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import lost_machines
 from benchmarks.cluster import RESULT, TABLE, Mark, table
-from benchmarks.faults import cluster_rows
+from benchmarks.faults_page import cluster_rows
 from benchmarks.lost_machines import TASKS, Machines, Recovery, plan, summary
 
 
