@@ -1,5 +1,6 @@
 """Damaged, unusual and malicious files: each must be read, refused by name, or left out. This is a part of `benchmarks.faults`."""
 
+import argparse
 import io
 import json
 import os
@@ -7,10 +8,11 @@ import pickle
 import random
 import shutil
 import struct
+import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +167,8 @@ def other_files() -> dict[str, Files]:
     }
 
 
-def image_kinds() -> dict[str, Files]:
-    """Make image files of many kinds, several of most kinds; return them by kind and name."""
-    grey16 = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (60, 50)).astype(np.uint16))
-    frames = [picture(seed=seed) for seed in range(3)]
-    noise = np.random.default_rng(2)
+def damaged_kinds(noise: np.random.Generator) -> dict[str, Files]:
+    """Make image files of which parts are missing or changed."""
     exif_start = with_exif(6).index(b"Exif")
     return {
         "JPEG truncated at every kilobyte": truncated(JPEG, ".jpg"),
@@ -187,6 +186,14 @@ def image_kinds() -> dict[str, Files]:
         "JPEG of huge declared size": {f"{side}.jpg": declared_jpeg(side, side) for side in (20_000, 65_535)},
         "PNG of huge declared size": {f"{side}.png": declared_png(side, side) for side in (20_000, 2**31 - 1)},
         "size declared as zero": {"a.jpg": declared_jpeg(0, 0), "b.png": declared_png(0, 5)},
+    }
+
+
+def mode_kinds() -> dict[str, Files]:
+    """Make images whose pixels are not three bytes each, or that have several frames."""
+    grey16 = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (60, 50)).astype(np.uint16))
+    frames = [picture(seed=seed) for seed in range(3)]
+    return {
         "grey": {"a.jpg": as_file(picture(mode="L")), "b.png": as_file(picture(mode="L"), "PNG")},
         "grey with transparency": {"a.png": as_file(picture(mode="LA"), "PNG")},
         "CMYK": {"a.jpg": as_file(picture(mode="CMYK"))},
@@ -198,8 +205,12 @@ def image_kinds() -> dict[str, Files]:
             "a.png": as_file(frames[0], "GIF", save_all=True, append_images=frames[1:]),
             "b.png": as_file(frames[0], "PNG", save_all=True, append_images=frames[1:]),
         },
-        **metadata_kinds(),
-        **other_files(),
+    }
+
+
+def unusual_kinds(noise: np.random.Generator) -> dict[str, Files]:
+    """Make image files that are sound, but of unusual formats and sizes."""
+    return {
         "every ending of every format": {f"a{ending}": as_file(picture(), kind) for kind in FORMATS for ending in ENDINGS_BY_FORMAT[kind]},
         "a photograph of 12 megapixels, with EXIF": {"a.jpg": as_file(picture().resize((4000, 3000)), exif=exif_of(6))},
         "EXIF-rotated": {f"{orientation}.jpg": with_exif(orientation) for orientation in range(1, 9)},
@@ -208,6 +219,12 @@ def image_kinds() -> dict[str, Files]:
         "another format under this name": {f"{kind}.jpg": as_file(picture(), kind) for kind in ("BMP", "WEBP", "TIFF", "PPM")},
         "one pixel": {"a.jpg": as_file(picture((1, 1))), "b.png": as_file(picture((1, 1)), "PNG")},
         "one pixel wide": {"a.jpg": as_file(picture((1, 3000))), "b.png": as_file(picture((3000, 1)), "PNG")},
+    }
+
+
+def name_kinds() -> dict[str, Files]:
+    """Make sound image files with unusual names."""
+    return {
         "names with spaces": {" a b .jpg": JPEG, "c  .png": PNG},
         "Unicode names": {"Ω für 猫 🐈.jpg": JPEG, "e\u0301.png": PNG, "\u202egpj.png": PNG},
         "names with newlines and quotes": {
@@ -218,6 +235,19 @@ def image_kinds() -> dict[str, Files]:
             "\x1b[31m.jpg": JPEG,
         },
         "names that are not UTF-8": {os.fsdecode(b"\xff\xfe.jpg"): JPEG},
+    }
+
+
+def image_kinds() -> dict[str, Files]:
+    """Make image files of many kinds, several of most kinds; return them by kind and name."""
+    noise = np.random.default_rng(2)
+    return {
+        **damaged_kinds(noise),
+        **mode_kinds(),
+        **metadata_kinds(),
+        **other_files(),
+        **unusual_kinds(noise),
+        **name_kinds(),
     }
 
 
@@ -470,9 +500,13 @@ def try_all(root: Path) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    import tempfile
-
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, which has no options, try all kinds and print the counts."""
+    argparse.ArgumentParser("python -m benchmarks.damaged", description=__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GLO_CACHE_DIR"] = f"{folder}/cache"
         print(json.dumps(try_all(Path(folder)), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -90,7 +90,7 @@ systemd or Kubernetes would do. {verdict}
 At most {repeated} steps had to be repeated.
 {limit}
 
-| killed | times | longest time until the next step |
+| killed | times | longest time until the next step (where two were killed: counted for the chief, or else for the second) |
 |---|---:|---:|
 {rows}
 """
@@ -191,7 +191,10 @@ not taken for an image). *Before* means that the checkpoint before the damaged o
 
 
 def cluster_rows(found: dict[str, Any]) -> list[tuple[str, int, float]]:
-    """Return, for each kind of task, its name, how often it was killed, and the longest recovery in seconds."""
+    """Return, for each kind of task, its name, how often it was killed, and the longest recovery in seconds.
+
+    A recovery from two kills belongs to the chief if it was one of them, and else to the second; see `lost_machines.summary`.
+    """
     names = {"worker": "worker", "ps": "parameter server", "chief": "chief"}
     counted = {kind: sum(number for task, number in found["by_task"].items() if task.startswith(kind)) for kind in names}
     return [(name, counted[kind], found["longest_recovery_seconds"].get(kind, 0.0)) for kind, name in names.items()]

@@ -180,7 +180,11 @@ def kill_all(machines: Machines, hurry: Path, chance: random.Random, moment: Cal
 
 
 def summary(recoveries: list[Recovery]) -> dict[str, Any]:
-    """Count the kills by task and by moment, and say how long the longest recovery took, by kind of task."""
+    """Count the kills by task and by moment, and say how long the longest recovery took, by kind of task.
+
+    Where two tasks were killed, the recovery is counted for the chief if it is one of them, and else for the second, with whose end the
+    time begins.
+    """
     tasks = [task for recovery in recoveries for task in recovery.tasks]
     moments = [recovery.moment for recovery in recoveries]
     longest = {}
