@@ -84,6 +84,26 @@ def test_settings_are_made_only_where_the_environment_has_none_and_the_logger_is
         assert [os.environ[name] for name in SETTINGS] == expected
 
 
+@pytest.mark.parametrize(
+    ("device_file", "visible", "level"),
+    [("/dev/nvidia0", None, "1"), ("/dev/dxg", "0,1", "1"), ("/dev/nvidia0", "-1", "3"), ("/dev/nvidia0", "", "3"), ("/dev/null", None, "3")],
+)
+def test_warnings_are_logged_where_there_may_be_a_gpu_because_they_hold_the_reasons_of_its_errors(monkeypatch, device_file, visible, level):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(os.path, "exists", lambda path: path == device_file)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: [])
+    runpy.run_path(backend.__file__)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == level
+
+
+def test_float32_is_not_tensor_float_32():
+    """GPUs of compute capability 8.0 and later would otherwise multiply with 10 bits of the 23."""
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def run_in_a_fresh_process(code):
     """Run code with this library, without the settings that the import of the backend has made here."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
