@@ -2,7 +2,8 @@
 
     python -m benchmarks.photographs data_dir=PHOTOGRAPHS --out book/photographs      some two and a half hours
     python -m benchmarks.photographs --table data_dir=PHOTOGRAPHS --out benchmarks/photographs      two hours
-    python -m benchmarks.photographs --table data_dir=PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500
+    python -m benchmarks.photographs --table data_dir=PHOTOGRAPHS --rows mse phases --seeds 0 --seconds 1500 \\
+        --rates benchmarks/photographs.json --out benchmarks/photographs_1500
 
 PHOTOGRAPHS is a folder or an archive whose files are named after the people, as in Labeled Faces in the Wild, or CelebA with its list of
 identities: whole people are held out. The codes have 100 dimensions. Both judges have to be installed (make judges).
@@ -23,13 +24,16 @@ With ``--table`` the models have 64 pixels, and each is a row:
 
 Time is counted in steps: at the beginning the steps per second of each loss are measured, which should be done while nothing else runs,
 and then each model takes as many steps as fit into the time. So a program that runs later slows the benchmark down, but does not change its
-result. The table writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, pictures of the models of
-the first seed (`benchmarks.sheets`) to OUT_*.jpg, and the trained models to the folder OUT, so that an interrupted benchmark continues
-where it stopped.
+result. With ``--rates FILE`` they are not measured, but those of another table count, so that a second has as many steps in both tables.
+
+The table writes OUT.json with all numbers, OUT.md with means and standard deviations over the seeds, pictures of the models of the first
+seed (`benchmarks.sheets`) to OUT_*.jpg, and the trained models to the folder OUT, so that an interrupted benchmark continues where it
+stopped.
 """
 
 import argparse
 import dataclasses
+import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +57,7 @@ from glo_lib.runs.folder import read_json, write_json
 from glo_lib.training import train
 
 SECONDS, SEEDS, NUM_JUDGED = 300, (0, 1, 2), 1000
+SIZES = (64, 128)  # pixels a side, of the page
 SAMPLED = "Gaussian mixture"  # the same prior for all models: the best for a judge may be one that stays near training images
 KINDS = ("training", "held_out", "samples")
 TWO_PHASES = "0.2 mse, 0.8 mse+0.5*perceptual"
@@ -216,6 +221,21 @@ def measure_rates(out: Path, rows: Sequence[str], data_dir: str) -> dict[str, li
     return rates
 
 
+def read_rates(path: Path, rows: Sequence[str]) -> dict[str, list[float]]:
+    """Return the steps per second, of each row and phase, in the results of another table or in its ``rates.json``.
+
+    Raises:
+        ValueError: the file does not have those of a row.
+        OSError: the file cannot be read.
+    """
+    content = json.loads(path.read_text("utf8"))
+    rates = content.get("steps_per_second", content)
+    missing = [row for row in rows if row != "pca" and row not in rates]
+    if missing:
+        raise ValueError(f"{str(path)!r} has no steps per second of {', '.join(missing)}; it has those of {', '.join(rates) or 'no row'}")
+    return rates
+
+
 def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
     """Write the pictures of the models, OUT_*.jpg.
 
@@ -234,10 +254,10 @@ def draw_sheets(configs: Mapping[str, TrainConfig], out: Path) -> None:
         out.with_name(f"{out.name}_{name}.jpg").write_bytes(gallery.draw(rows))
 
 
-def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence[int], seconds: float, out: Path, command: str) -> None:
+def make_table(
+    data_dir: str, rows: Sequence[str], seeds: Sequence[int], seconds: float, rates: Mapping[str, Sequence[float]], out: Path, command: str
+) -> None:
     """Measure every model with every seed, and write and print the table."""
-    data_dir = settings["data_dir"]
-    rates = measure_rates(out, [STEPS_OF.get(row, row) for row in rows], data_dir)
     measured: list[Measured] = []
     configs: dict[str, TrainConfig] = {}
     for seed in seeds:
@@ -260,28 +280,58 @@ def make_table(settings: Mapping[str, str], rows: Sequence[str], seeds: Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, and make the folder of the page or the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="+", metavar="name=value", help="data_dir=PHOTOGRAPHS, and further settings of TrainConfig")
+    given, settings = _parse(arguments)
+    shown = ["data_dir=PHOTOGRAPHS" if word.startswith("data_dir=") else word for word in arguments or sys.argv[1:]]
+    command = f"python -m benchmarks.photographs {' '.join(shown)}"
+    if not given.table:
+        gallery.make(given.out, settings, given.sizes or SIZES, command)
+        return
+    rows = given.rows or list(ROWS)
+    rates = given.rates or measure_rates(given.out, _timed(rows), settings["data_dir"])
+    make_table(settings["data_dir"], rows, given.seeds or SEEDS, given.seconds or SECONDS, rates, given.out, command)
+
+
+def _timed(rows: Sequence[str]) -> list[str]:
+    """Return the rows whose steps per second say how many steps these rows have."""
+    return [STEPS_OF.get(row, row) for row in rows]
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, str]]:
+    """Return the options and the settings; the ``rates`` among the options are those of the given file."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.photographs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="data_dir=PHOTOGRAPHS, and further settings of TrainConfig")
     parser.add_argument("--table", action="store_true", help="a table of several losses and models")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128], help="pixels a side, without --table")
-    parser.add_argument("--out", type=Path, default=Path("photographs"))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="of the table (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", help=f"each model of the table is trained with each (default: {_words(SEEDS)})")
+    parser.add_argument("--seconds", type=float, help=f"of each model of the table, counted in steps (default: {SECONDS})")
+    parser.add_argument(
+        "--rates", type=Path, metavar="FILE", help="another table's OUT.json, whose steps per second count for this one too"
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", help=f"pixels a side, without --table (default: {_words(SIZES)})")
+    parser.add_argument("--out", type=Path, default=Path("photographs"), help="folder, or name of the table (default: %(default)s)")
     given = parser.parse_intermixed_args(arguments)
     settings = dict(setting.partition("=")[::2] for setting in given.settings)
     if not settings.get("data_dir"):
         parser.error(f"the settings are {' '.join(given.settings)}; give data_dir=PHOTOGRAPHS, a folder or an archive of photographs")
     if given.table and len(settings) > 1:
         parser.error("the settings of the table are fixed; give data_dir only")
+    without_effect = ("sizes",) if given.table else ("rows", "seeds", "seconds", "rates")
+    if unused := [f"--{name}" for name in without_effect if getattr(given, name) is not None]:
+        parser.error(f"{'with' if given.table else 'without'} --table there is no use for {', '.join(unused)}; leave it out")
     if missing_judges():
         parser.error("; ".join(missing_judges()))
-    shown = ["data_dir=PHOTOGRAPHS" if word.startswith("data_dir=") else word for word in arguments or sys.argv[1:]]
-    command = f"python -m benchmarks.photographs {' '.join(shown)}"
-    if given.table:
-        make_table(settings, given.rows, given.seeds, given.seconds, given.out, command)
-    else:
-        gallery.make(given.out, settings, given.sizes, command)
+    if given.rates:
+        try:
+            given.rates = read_rates(given.rates, _timed(given.rows or list(ROWS)))
+        except (OSError, ValueError) as error:
+            parser.error(f"--rates: {error}")
+    return given, settings
+
+
+def _words(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
 
 
 if __name__ == "__main__":

@@ -101,6 +101,33 @@ def test_the_speed_is_measured_once_so_that_an_interrupted_benchmark_goes_on_wit
     assert photographs.measure_rates(tmp_path, ["mse"], str(small_images)) == rates
 
 
+def test_the_speed_of_another_table_is_taken_from_its_results(small, small_images, tmp_path, monkeypatch):
+    stored = Path(photographs.__file__).with_name("photographs.json")
+    rates = json.loads(stored.read_text("utf8"))["steps_per_second"]
+    made = []
+    monkeypatch.setattr(photographs, "make_table", lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(photographs, "steps_per_second", lambda config: pytest.fail("measured"))
+    arguments = [
+        "--table",
+        f"data_dir={small_images}",
+        "--rates",
+        str(stored),
+        "--rows",
+        "mse_128",
+        "pca",
+        "--out",
+        str(tmp_path / "table"),
+    ]
+    photographs.main(arguments)
+    (data_dir, rows, seeds, seconds, used, out, command), *_ = made
+    assert (data_dir, rows, seeds, seconds, out) == (str(small_images), ["mse_128", "pca"], (0, 1, 2), 300, tmp_path / "table")
+    assert used == rates and f"--rates {stored}" in command
+    (tmp_path / "rates.json").write_text(json.dumps({"mse": [64.0]}))
+    assert photographs.read_rates(tmp_path / "rates.json", ["mse", "pca"]) == {"mse": [64.0]}
+    with pytest.raises(ValueError, match="has no steps per second of lap1, vae; it has those of mse"):
+        photographs.read_rates(tmp_path / "rates.json", ["lap1", "mse", "vae"])
+
+
 def test_a_run_has_as_many_steps_in_each_phase_as_fit_into_its_share_of_the_seconds():
     config = TrainConfig(phases="0.5 mse, 0.5 lap1", batch_size=32)
     fitted = steps.with_steps_for(config, 64, [30.0, 10.0], num_images=128)
@@ -156,9 +183,17 @@ def test_below_each_sample_is_the_training_photograph_with_the_nearest_code(monk
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["num_dims=4"], "give data_dir=PHOTOGRAPHS"), (["--table", "data_dir=x", "num_dims=4"], "settings of the table are fixed")],
+    [
+        (["num_dims=4"], "give data_dir=PHOTOGRAPHS"),
+        (["--table", "data_dir=x", "num_dims=4"], "settings of the table are fixed"),
+        (["data_dir=x", "--rows", "mse", "--seconds", "9"], "without --table there is no use for --rows, --seconds"),
+        (["data_dir=x", "--seeds", "1"], "without --table there is no use for --seeds"),
+        (["data_dir=x", "--rates", "rates.json"], "without --table there is no use for --rates"),
+        (["--table", "data_dir=x", "--sizes", "64"], "error: with --table there is no use for --sizes"),
+        (["--table", "data_dir=x", "--rates", "nowhere.json"], "--rates: [Errno 2] No such file"),
+    ],
 )
-def test_a_command_without_photographs_or_with_settings_that_do_not_count_is_refused(small, arguments, message, capsys):
+def test_a_command_without_photographs_or_with_something_that_does_not_count_is_refused(small, arguments, message, capsys):
     with pytest.raises(SystemExit):
         photographs.main(arguments)
     assert message in capsys.readouterr().err
@@ -177,3 +212,10 @@ def test_the_table_in_the_repository_belongs_to_the_stored_numbers(name):
     stored = json.loads(path.read_text())
     models = [photographs.Measured(**model) for model in stored["models"]]
     assert path.with_suffix(".md").read_text().startswith(photographs.markdown(models, stored["seconds"]))
+
+
+def test_a_table_with_the_speed_of_another_one_says_so():
+    folder = Path(photographs.__file__).parent
+    tables = {name: json.loads((folder / f"{name}.json").read_text("utf8")) for name in ("photographs", "photographs_1500")}
+    assert tables["photographs_1500"]["steps_per_second"] == tables["photographs"]["steps_per_second"]
+    assert "--rates benchmarks/photographs.json" in (folder / "photographs_1500.md").read_text("utf8")
