@@ -6,7 +6,6 @@ it (``benchmarks/README.md``).
 """
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +122,6 @@ def runs_of(size: int, settings: Mapping[str, Any]) -> dict[str, Run]:
 
 
 def _train_and_judge(config: TrainConfig) -> tuple[TrainedModel, dict[str, Any]]:
-    begin = time.perf_counter()
     result = train(config)
     judged = result.metrics.get("judges", {})
     if judged.get("efficientnet_lite0", {}).get("samples", {}).keys() != set(PRIORS):
@@ -132,7 +130,6 @@ def _train_and_judge(config: TrainConfig) -> tuple[TrainedModel, dict[str, Any]]
         "settings": {name: value for name, value in config.as_dict().items() if name not in HIDDEN},
         "metrics": {name: result.metrics[name] for name in ("psnr_db", "pca_psnr_db", "steps", "seconds")},
         "judges": judged,
-        "wall_seconds": round(time.perf_counter() - begin),
     }
     return load(result.run_dir), numbers
 
