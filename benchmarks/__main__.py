@@ -7,36 +7,19 @@ The parts are throughput, flat, pipeline, quality and memory. By default quality
 minutes and memory needs a data set of the size of CelebA; the table shows their last results.
 """
 
+import argparse
 import importlib
 import json
-import os
-import platform
-import sys
+from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.turns import Row
 
 PARTS = ("throughput", "flat", "pipeline", "quality", "memory")
 QUICK = PARTS[:3]
 RESULTS, TABLE = Path(__file__).parent / "results.json", Path(__file__).parent / "results.md"
-
-
-def machine() -> dict[str, str | int]:
-    """Describe the machine and the versions with which the numbers were measured."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor() or platform.machine()
-    facts: dict[str, str | int] = {"processor": processor, "cores": os.cpu_count() or 0, "python": platform.python_version()}
-    for package in ("tensorflow", "numpy", "torch"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
 
 
 def read_results() -> dict:
@@ -51,15 +34,28 @@ def as_markdown(results: dict) -> str:
         for name, value, unit, target in results[part]["rows"]:
             number = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             lines.append(f"| {name} | {number} {unit} | {target} | {results[part]['date']} |".replace("  ", " "))
-    facts = results[next(part for part in PARTS if part in results)]["machine"]
-    return "\n".join([*lines, "", f"Machine and versions: {', '.join(f'{name} {value}' for name, value in facts.items())}.", ""])
+    return "\n".join([*lines, "", *machines(results)])
 
 
-def main(parts: list[str]) -> None:
+def machines(results: dict) -> list[str]:
+    """Return a paragraph for each machine, with its versions, and with the parts that were measured there if there are several."""
+    parts_of: dict[str, list[str]] = {}
+    for part in (part for part in PARTS if part in results):
+        facts = ", ".join(f"{name} {value}" for name, value in results[part]["machine"].items())
+        parts_of.setdefault(facts, []).append(part)
+    if len(parts_of) == 1:
+        return [f"Machine and versions: {facts}.\n" for facts in parts_of]
+    return [f"Machine and versions of {', '.join(parts)}: {facts}.\n" for facts, parts in parts_of.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the given parts, then save and print the whole table."""
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        sys.exit(f"unknown part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__, formatter_class=layout)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default: {', '.join(QUICK)})")
+    parts = parser.parse_args(arguments).parts
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"unknown part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     results = read_results()
     for part in parts or QUICK:
         rows = importlib.import_module(f"benchmarks.{part}").run()
@@ -71,4 +67,4 @@ def main(parts: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -24,7 +24,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.__main__ import machine
+from benchmarks.machine import machine
 
 RESULTS = Path(__file__).parent / "celeba.json"
 IMAGE_SIZE, NUM_DIMS, BATCH_SIZE = 64, 100, 32

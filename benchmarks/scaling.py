@@ -25,7 +25,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.__main__ import machine
+from benchmarks.machine import machine
 from benchmarks.turns import answer, take_turns
 
 RESULTS = Path(__file__).parent / "scaling.json"
