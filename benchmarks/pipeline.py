@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.turns import Row, answer, ratio, take_turns
-from benchmarks.waiting import seconds_of_step, share_of_waiting
+from benchmarks.waiting import share_of_waiting
 
 DRAWN, FILES, IMAGE_SIZE, ROUNDS = 256, 8192, 64, 6
 LISTED = 202_599
@@ -123,8 +123,7 @@ def wait_for_input(folder: str, settings: str = "{}") -> None:
             session.run(tf.compat.v1.global_variables_initializer())
             for _ in range(WARM_UP_STEPS):
                 session.run([step, loss])
-            seconds = seconds_of_step(session, [step, loss], MEASURED_STEPS)
-            share = share_of_waiting(session, [step, loss], MEASURED_STEPS, seconds)
+            share = share_of_waiting(session, [step, loss], MEASURED_STEPS)
     print(json.dumps(share))
 
 

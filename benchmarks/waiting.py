@@ -1,33 +1,31 @@
 """How long a training step waits for its batch of images."""
 
-import statistics
 import time
 from typing import Any
 
+STEPS_PER_TURN = 10
 
-def share_of_waiting(session: Any, fetches: Any, num_steps: int, seconds: float) -> float:
+
+def share_of_waiting(session: Any, fetches: Any, num_steps: int) -> float:
     """Return a lower bound for the share of a step that passes in the operation which fetches the batch.
 
-    The time in the operation is read from traces. A traced step takes longer, so the share is that of a step without a trace. It is a
-    lower bound, because during the longer steps the images of the next batch have more time to become ready.
+    The time in the operation is read from traces. A step that is traced takes longer, so its waiting is compared with the time of as many
+    steps that are not. Both kinds take turns, because other programs change the speed of the machine. The share is a lower bound, because
+    the next batch has more time to become ready during the longer steps.
 
     Args:
         session: session in which steps have been taken before.
         fetches: what a step evaluates.
-        num_steps: number of steps that are traced.
-        seconds: of a step without a trace; see `seconds_of_step`.
+        num_steps: number of steps of each kind, rounded up to whole turns.
     """
-    return statistics.mean(_seconds_waited(session, fetches) for _ in range(num_steps)) / seconds
-
-
-def seconds_of_step(session: Any, fetches: Any, num_steps: int) -> float:
-    """Return the median of the seconds of some steps."""
-    passed = []
-    for _ in range(num_steps):
+    passed = waited = 0.0
+    for _ in range(-(-num_steps // STEPS_PER_TURN)):
         began = time.perf_counter()
-        session.run(fetches)
-        passed.append(time.perf_counter() - began)
-    return statistics.median(passed)
+        for _ in range(STEPS_PER_TURN):
+            session.run(fetches)
+        passed += time.perf_counter() - began
+        waited += sum(_seconds_waited(session, fetches) for _ in range(STEPS_PER_TURN))
+    return waited / passed
 
 
 def _seconds_waited(session: Any, fetches: Any) -> float:

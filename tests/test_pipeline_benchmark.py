@@ -48,9 +48,8 @@ class SlowWhenTraced:
 def test_the_share_of_waiting_is_that_of_a_step_without_a_trace(monkeypatch):
     clock = SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(waiting, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
-    session = SlowWhenTraced(clock)
-    seconds = waiting.seconds_of_step(session, "step", 5)
-    assert seconds == pytest.approx(0.01) and waiting.share_of_waiting(session, "step", 3, seconds) == pytest.approx(0.2)
+    assert waiting.share_of_waiting(SlowWhenTraced(clock), "step", 25) == pytest.approx(0.2)
+    assert clock.seconds == pytest.approx(30 * 0.01 + 30 * 0.05)  # three turns
 
 
 def test_the_first_step_is_taken_in_a_process_that_leaves_no_files(small_images, tmp_path, monkeypatch):
