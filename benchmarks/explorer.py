@@ -10,6 +10,7 @@ import argparse
 import shutil
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.site import served
@@ -43,17 +44,21 @@ MEASURE = """async ({faces, images}) => {
 }"""
 
 
+def chromium() -> str:
+    """Return the path of the Chromium that is there."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+
+
 def measure(run: str) -> str:
     """Return a line of results."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         shutil.copytree(SCRIPTS, Path(folder, "explorer"))
         export_run_for_web(run, Path(folder, "explorer/model"))
         Path(folder, "index.html").write_text("<!doctype html><title>Explorer</title>")
         examples = read_web(Path(folder, "explorer/model")).arrays.get("examples", [])
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         with served(Path(folder)) as address:
             page = browser.new_page()
             page.goto(address)
@@ -66,13 +71,13 @@ def measure(run: str) -> str:
     return line + (f"; search {statistics.median(found['searches']) / 1000:.1f} s" if found["searches"] else "")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the line."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.explorer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", default="pretrained", metavar="RUN", help="folder of a run (default: the model of the library)")
-    print(measure(parser.parse_args().run))
+    print(measure(parser.parse_args(arguments).run))
 
 
 if __name__ == "__main__":
