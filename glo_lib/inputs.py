@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from glo_lib.graph.backend import tf, v1
-from glo_lib.graph.session import open_session
+from glo_lib.graph.session import open_session, session_config
 from glo_lib.images.crop import central_square, resize
 from glo_lib.images.decode import without_autotuning
 from glo_lib.images.files import list_images
@@ -376,5 +376,5 @@ def batch_of_step(
     Example:
         ``batch_of_step(decoded, step=1000, batch_size=32)["index"]``
     """
-    with tf.Graph().as_default(), open_session() as session:
+    with tf.Graph().as_default(), open_session(session_config(gpus=[])) as session:
         return session.run(get_inputs_dataset(decoded, batch_size, seed, step, shard, num_shards))

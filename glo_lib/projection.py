@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from glo_lib.graph.backend import tf
-from glo_lib.graph.session import open_session
+from glo_lib.graph.session import open_session, session_config
 from glo_lib.images.pixels import slices
 
 # Below this squared norm the direction of a code is lost in float32, so the code stays (almost) zero instead of becoming NaN.
@@ -110,7 +110,7 @@ def project_array(codes: np.ndarray, projection: str, rows_at_once: int = ROWS_A
         [[0.0, 1.0]]
     """
     projected = np.empty(codes.shape, np.float32)
-    with tf.Graph().as_default(), open_session() as session:
+    with tf.Graph().as_default(), open_session(session_config(gpus=[])) as session:
         rows = tf.compat.v1.placeholder(tf.float32, [None, codes.shape[1]])
         result = get_projection(projection)(rows)
         for part in slices(len(codes), rows_at_once):

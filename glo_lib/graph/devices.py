@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from glo_lib.graph.backend import tf
-from glo_lib.graph.session import session_config
+from glo_lib.graph.backend import gpus_are_hidden, has_gpu_device_file, tf
+from glo_lib.graph.session import gpu_number, session_config
 
 BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16"}  # flags of /proc/cpuinfo
-GPU_DEVICE_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # the last under Windows' subsystem for Linux
 CURE = (
     "install the CUDA libraries that belong to this TensorFlow (pip install -r requirements-gpu.txt, or pip install -e '.[gpu]'); "
     "nvidia-smi must show the GPU, with a driver of version 525 or later"
@@ -25,10 +24,12 @@ class Gpu(NamedTuple):
     Attributes:
         name: such as "NVIDIA A100-SXM4-40GB"; empty where TensorFlow does not know it.
         capability: its compute capability, such as (8, 0); (0, 0) where it is not known.
+        number: CUDA's number, see `glo_lib.graph.session.gpu_number`. TensorFlow's own names, such as ``/gpu:0``, count the GPUs in use.
     """
 
     name: str
     capability: tuple[int, int]
+    number: int = 0
 
 
 class Devices(NamedTuple):
@@ -114,7 +115,7 @@ def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", dete
         route=route_on(bool(found), route),
         deterministic=not found if deterministic == "auto" else deterministic == "true",
         description=_description(gpus, found, used, decided),
-        session_config=_session_config(len(used), gpus, decided),
+        session_config=_session_config(used, gpus, decided),
     )
 
 
@@ -131,12 +132,16 @@ def find_gpus() -> list[Gpu]:
             details = tf.config.experimental.get_device_details(device)
         except (RuntimeError, ValueError):
             details = {}
-        found.append(Gpu(details.get("device_name", ""), tuple(details.get("compute_capability") or (0, 0))))
+        capability = tuple(details.get("compute_capability") or (0, 0))
+        found.append(Gpu(details.get("device_name", ""), capability, gpu_number(device)))
     return found
 
 
 def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
     """Return the device of the table of codes and of its two moments: the first GPU if they fit into a limit, otherwise the host.
+
+    With deterministic operations it is the host, because TensorFlow's deterministic update of some rows on a GPU copies the whole table to
+    the host and back.
 
     Args:
         devices: from `choose_devices`.
@@ -147,7 +152,7 @@ def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
         >>> codes_device(choose_devices(gpus=1), num_bytes=2**40, most_bytes=2**30)
         '/cpu:0'
     """
-    return "/gpu:0" if devices.on_gpus and num_bytes <= most_bytes else "/cpu:0"
+    return "/gpu:0" if devices.on_gpus and not devices.deterministic and num_bytes <= most_bytes else "/cpu:0"
 
 
 def _precision(used: list[Gpu]) -> str:
@@ -185,11 +190,10 @@ def _description(gpus: int, found: list[Gpu], used: list[Gpu], precision: str) -
     return f"{towers} on {len(used)} of {len(found)} GPU{'s' if len(found) > 1 else ''}, {precision}"
 
 
-def _session_config(gpus_used: int, towers: int, precision: str) -> tf.compat.v1.ConfigProto:
+def _session_config(used: list[Gpu], towers: int, precision: str) -> tf.compat.v1.ConfigProto:
+    if used:
+        return session_config([gpu.number for gpu in used])
     config = session_config()
-    if gpus_used:
-        config.gpu_options.visible_device_list = ",".join(map(str, range(gpus_used)))
-        return config
     config.device_count["CPU"] = towers
     if towers == 1:
         # Run one operation at a time on all cores, because two at once compete for cores and caches (benchmarks/README.md).
@@ -208,12 +212,7 @@ def rewrite_on_cpus(config: tf.compat.v1.ConfigProto, precision: str) -> None:
 
 def has_nvidia_gpu() -> bool:
     """Return whether this machine seems to have an NVIDIA GPU, even if TensorFlow does not see it."""
-    return any(os.path.exists(path) for path in GPU_DEVICE_FILES) or shutil.which("nvidia-smi") is not None
-
-
-def gpus_are_hidden() -> bool:
-    """Return whether ``CUDA_VISIBLE_DEVICES`` hides all GPUs from this process."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    return has_gpu_device_file() or shutil.which("nvidia-smi") is not None
 
 
 def why_no_gpu() -> str:

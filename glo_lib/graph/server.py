@@ -71,16 +71,18 @@ class Note(NamedTuple):
 def start_server(cluster: Cluster) -> str:
     """Start the server of this process' own task, and return its address for sessions, such as ``grpc://10.0.0.1:2222``.
 
+    The server of a worker uses all GPUs that TensorFlow finds. Those of a parameter server and of the chief use none, because nothing is
+    computed there that needs one.
+
     Raises:
         ClusterError: the port is in use, or the address is not one of this machine.
     """
     own = cluster.own
     _check_free(own)
+    config = session_config([gpu.number for gpu in find_gpus()] if own.kind == "worker" else [])
     try:
         with _listening_only_at(own):
-            server = tf.distribute.Server(
-                tf.train.ClusterSpec(cluster.addresses()), job_name=own.kind, task_index=own.index, config=session_config()
-            )
+            server = tf.distribute.Server(tf.train.ClusterSpec(cluster.addresses()), job_name=own.kind, task_index=own.index, config=config)
     except tf.errors.OpError as error:
         raise ClusterError(f"{own} cannot be served: {error.message}") from None
     _write_note(server.target, cluster)

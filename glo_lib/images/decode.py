@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glo_lib.graph.backend import tf, v1
-from glo_lib.graph.session import open_session
+from glo_lib.graph.session import open_session, session_config
 from glo_lib.images.crop import JPEG_SCALES, central_square, jpeg_scale_index, resize, resize_fraction, window_around, window_at_scale
 from glo_lib.images.formats import JPEG_EXTENSIONS
 from glo_lib.images.metadata import UPRIGHT, read_jpeg_header, turn_upright
@@ -71,7 +71,7 @@ def decode_files(
     geometry = Geometry(image_size, tight_crop, max_megapixels, own_squares=squares is not None)
     squares = np.zeros((len(filenames), 3), np.float32) if squares is None else squares
     is_jpeg = [filename.lower().endswith(JPEG_EXTENSIONS) for filename in filenames]
-    with tf.Graph().as_default(), open_session() as session:
+    with tf.Graph().as_default(), open_session(session_config(gpus=[])) as session:
         single = _SingleFiles(session, filenames, geometry, squares, [position for position, jpeg in enumerate(is_jpeg) if not jpeg])
         try:
             next_position = 0

@@ -22,10 +22,12 @@ from glo_lib.runs.folder import UNREPORTED_NAME, HistoryRow, Progress, append_hi
 from glo_lib.system.progress import progress_bar
 from glo_lib.system.stopping import stop_requests
 from glo_lib.training.build import Setting, TrainGraph, initial_codes, initial_weights
+from glo_lib.training.gpu_errors import DevicesCheck, gpu_errors_explained
 from glo_lib.training.schedule import rate_scale, share_done
 
 GRID = 5  # side of the image grids in TensorBoard, as in the blog post
 AVERAGED = "/ExponentialMovingAverage"  # ending of the names that tf.train.ExponentialMovingAverage gives
+FIRST_STEP_ON_GPUS = 10  # so many times answer_seconds, because GPUs choose kernels, and may compile them, in the first step of a session
 HISTORY_ROWS = 1000  # approximate number of rows in history.csv
 OnStep = Callable[[Progress, float], None]  # callback after every step, with the progress and the loss
 
@@ -86,6 +88,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
         StepTimeout: a step on several machines takes longer than ``answer_seconds``.
         SessionLost: TensorFlow lost the session and went back to a checkpoint by itself.
         OSError: the disk is full; the message names the checkpoint that can still be used.
+        MemoryError: a GPU is full; the message says what needs less of its memory.
 
     Example:
         ``run_loop(setting, TrainGraph(model, loss, train_ops))``
@@ -93,7 +96,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
     print(setting.devices.description, flush=True)
     report = Report(setting, graph, on_step)
     saver = checkpoints.VerifiedSaver(restored=setting.run.checkpoint, sharded=setting.devices.saved_by_servers)
-    with stop_requests() as stop:
+    with stop_requests() as stop, gpu_errors_explained(setting.devices, setting.run.folder):
         with open_training_session(setting, graph, saver, report) as session:
             report.clock.start()
             while share_done(setting.config, setting.images, report.progress) < setting.phase.end and not stop.is_set():
@@ -105,7 +108,7 @@ def run_loop(setting: Setting, graph: TrainGraph, on_step: OnStep | None = None)
 def take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.train.MonitoredSession) -> None:
     """Take the next step. If the loss or a gradient is not finite, update nothing and name the first tensor that is not finite."""
     scale = rate_scale(setting.config, share_done(setting.config, setting.images, done))
-    seconds = setting.config.answer_seconds if setting.devices.master else None
+    seconds = step_limit(setting, done) if setting.devices.master else None
     try:
         run_in_time(lambda: session.run(graph.train_ops.step, {graph.train_ops.rate_scale: scale}), graph.loss.graph, seconds)
     except tf.errors.InvalidArgumentError as error:
@@ -113,6 +116,12 @@ def take_step(setting: Setting, graph: TrainGraph, done: Progress, session: v1.t
             raise
         what = session.run_step_fn(lambda step_context: _first_not_finite(setting, graph, done, step_context.session))
         raise TrainingDiverged(_divergence_message(setting, what, done.step + 1)) from None
+
+
+def step_limit(setting: Setting, done: Progress) -> float:
+    """Return the seconds that a step on several machines may take: ``answer_seconds``, and more for the first step of a session on GPUs."""
+    is_first = done.step == setting.run.progress.step
+    return setting.config.answer_seconds * (FIRST_STEP_ON_GPUS if is_first and setting.devices.on_gpus else 1)
 
 
 def run_in_time(call: Callable[[], object], graph: tf.Graph, seconds: float | None) -> None:
@@ -189,12 +198,13 @@ def open_training_session(
 
 
 def session_hooks(setting: Setting, graph: TrainGraph, scaffold: v1.train.Scaffold, report: "Report") -> list[v1.train.SessionRunHook]:
-    """Return the hooks that the session calls before and after every step: the progress report, the summaries and the checkpoints."""
+    """Return the hooks that the session calls: the check of its devices, the progress report, the summaries and the checkpoints."""
     config, folder = setting.config, str(setting.run.folder)
     with tf.device("/cpu:0"):
         summaries = build_summaries(graph)
     before_save = BeforeSave(setting, graph, report)
     return [
+        DevicesCheck(setting.devices.towers),
         report,  # before the saver's hook, so that the history holds every step that a checkpoint includes
         v1.train.SummarySaverHook(save_steps=config.summary_steps, output_dir=folder, summary_op=summaries),
         v1.train.CheckpointSaverHook(

@@ -5,11 +5,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tensorflow.python.framework.config import disable_op_determinism, is_op_determinism_enabled  # TensorFlow does not export them
+
 from glo_lib.config import TrainConfig
 from glo_lib.evaluation.evaluate import evaluate
 from glo_lib.graph.backend import tf, v1
 from glo_lib.graph.cluster import Cluster, chief_cluster
-from glo_lib.graph.devices import choose_devices, find_gpus
+from glo_lib.graph.devices import Devices, choose_devices, find_gpus
 from glo_lib.graph.half_precision import depthwise_in_float32
 from glo_lib.graph.server import find_cluster
 from glo_lib.networks import efficientnet
@@ -43,7 +45,8 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
     started its kernel, such as papermill (`glo_lib.system.stopping`). Call the function again with the same settings to continue the run.
     After a crash, it continues from the newest complete checkpoint. The final codes, weights and metrics are bit for bit equal to those of
     an uninterrupted run on the same machine, unless ``max_seconds`` is set, because the learning rates then depend on the clock. On GPUs
-    this holds only with ``deterministic="true"``, because some of their operations add numbers in an order that changes from run to run.
+    this is not so, because some of their operations add numbers in an order that changes from run to run. ``deterministic="true"`` makes
+    TensorFlow use others where it has them. It does not promise equal bits for graphs that a session runs, and it was not tried on a GPU.
 
     Metrics and figures are computed from the run folder.
 
@@ -64,6 +67,7 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainResult:
         FileNotFoundError: the data do not exist.
         RunFolderInUse: another process is training in the run folder.
         OSError: the disk is full; the message names the checkpoint that can still be used.
+        MemoryError: a GPU is full; the message says what needs less of its memory.
         ModuleNotFoundError: the perceptual loss is asked for, and its network is not installed; the message says how to install it.
         TrainingDiverged: the loss or a variable became NaN or infinite; the last good checkpoint is kept.
         ClusterError: with several machines, one does not answer within ``answer_seconds``, or does not fit the others.
@@ -109,13 +113,37 @@ def train_phase(setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
 def training_graph(setting: Setting) -> Iterator[tf.Graph]:
     """Make a new graph the default graph, with the seed of the settings and, with several machines, their job as the device.
 
+    On GPUs operations are deterministic inside the block if the settings ask for it, see `deterministic_operations`.
+
     Example:
         ``with training_graph(setting): model = build_model(setting)``
     """
     job, uses_network = setting.devices.job, "perceptual" in setting.phase.losses
-    with tf.Graph().as_default() as graph, tf.device(job) if job else nullcontext(), depthwise_in_float32(uses_network):
+    with (
+        tf.Graph().as_default() as graph,
+        tf.device(job) if job else nullcontext(),  # of the new graph, so this cannot be made before
+        depthwise_in_float32(uses_network),
+        deterministic_operations(setting.devices),
+    ):
         v1.set_random_seed(setting.config.seed)
         yield graph
+
+
+@contextmanager
+def deterministic_operations(devices: Devices) -> Iterator[None]:
+    """On GPUs, if the devices ask for it, let TensorFlow use the operations that give the same bits each time, inside the block only.
+
+    TensorFlow has such a mode for the whole process. In this mode it accepts no graph without a seed, and it cannot differentiate batch
+    normalisation in inference mode on a GPU. Evaluation and search need both.
+    """
+    if not (devices.on_gpus and devices.deterministic) or is_op_determinism_enabled():
+        yield
+        return
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        disable_op_determinism()
 
 
 def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_step: OnStep | None = None) -> LoopEnd:
@@ -136,7 +164,8 @@ def train_phase_on(cluster: Cluster, lost: LostMachines, setting: Setting, on_st
 def prepare(config: TrainConfig) -> Setting:
     """Find the devices, the images and the run folder, for code that builds the graph itself.
 
-    All settings are checked here. The folder is created if necessary, and is no longer locked when the function returns.
+    All settings are checked here. The folder is created if necessary, and is no longer locked when the function returns. Build the graph
+    in `training_graph`.
 
     Args:
         config: the settings.
@@ -148,7 +177,7 @@ def prepare(config: TrainConfig) -> Setting:
         ValueError, FileNotFoundError, RunFolderInUse, OSError: see `train`.
 
     Example:
-        ``build_model(prepare(TrainConfig()))``
+        ``with training_graph(setting := prepare(TrainConfig())): model = build_model(setting)``
     """
     check_networks(config)
     cluster = chief_cluster()
@@ -161,8 +190,6 @@ def _setting(config: TrainConfig, run: OpenRun, cluster: Cluster | None = None) 
     if cluster is not None:
         return Setting(config, connect(config, cluster, run.images, run.folder), run.images, run)
     devices = choose_devices(config.gpus, config.precision, config.layer_route, config.deterministic)
-    if devices.on_gpus and devices.deterministic:
-        tf.config.experimental.enable_op_determinism()  # for the whole process; it cannot be taken back
     return Setting(config, devices, run.images, run)
 
 

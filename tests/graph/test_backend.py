@@ -86,7 +86,13 @@ def test_settings_are_made_only_where_the_environment_has_none_and_the_logger_is
 
 @pytest.mark.parametrize(
     ("device_file", "visible", "level"),
-    [("/dev/nvidia0", None, "1"), ("/dev/dxg", "0,1", "1"), ("/dev/nvidia0", "-1", "3"), ("/dev/nvidia0", "", "3"), ("/dev/null", None, "3")],
+    [
+        ("/dev/nvidia0", None, "1"),
+        ("/dev/dxg", "0,1", "1"),
+        ("/dev/nvidia0", "-1", "3"),
+        ("/dev/nvidia0", "", "3"),
+        ("/dev/null", None, "3"),
+    ],
 )
 def test_warnings_are_logged_where_there_may_be_a_gpu_because_they_hold_the_reasons_of_its_errors(monkeypatch, device_file, visible, level):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")

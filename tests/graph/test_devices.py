@@ -1,20 +1,24 @@
 """Towers on the CPU where there is no GPU and on GPUs where there are some, and the precision of a run."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from glo_lib.graph import devices
 from glo_lib.graph.backend import tf
-from glo_lib.graph.devices import choose_devices, has_bfloat16_units
+from glo_lib.graph.devices import choose_devices, codes_device, has_bfloat16_units
 
 CPUINFO = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu sse4_2 avx2 {flags} tsc\nbugs\t\t: spectre_v1\n"
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Return a function that pretends a number of GPUs, and a CPU with or without units for bfloat16."""
+    """Return a function that pretends a number of GPUs, or GPUs of these numbers, and a CPU with or without units for bfloat16."""
 
     def pretend(gpus, bfloat16_units=False):
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] * gpus if kind == "GPU" else ["a CPU"])
+        numbers = range(gpus) if isinstance(gpus, int) else gpus
+        found = [SimpleNamespace(name=f"/physical_device:GPU:{number}") for number in numbers]
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: found if kind == "GPU" else ["a CPU"])
         monkeypatch.setattr(devices, "has_bfloat16_units", lambda: bfloat16_units)
         monkeypatch.setattr(devices.platform, "machine", lambda: "z80")
 
@@ -40,6 +44,20 @@ def test_towers_are_placed_and_announced(machine, found, gpus, towers, parameter
     assert config.allow_soft_placement and config.gpu_options.allow_growth
     one_operation_at_a_time = cpus == {"CPU": 1}  # because two at once would compete for the cores
     assert config.inter_op_parallelism_threads == config.use_per_session_threads == one_operation_at_a_time
+
+
+def test_a_session_sees_the_gpus_of_its_towers_by_the_numbers_that_cuda_gives_them(machine):
+    """TensorFlow has left out the GPUs 0 and 2, because they are too old or too small."""
+    machine([1, 3])
+    assert [gpu.number for gpu in devices.find_gpus()] == [1, 3]
+    visible = [choose_devices(gpus).session_config.gpu_options.visible_device_list for gpus in (1, 2, 3)]
+    assert visible == ["1", "1,3", "1,3"]
+
+
+@pytest.mark.parametrize(("found", "deterministic", "place"), [(1, "false", "/gpu:0"), (1, "true", "/cpu:0"), (0, "true", "/cpu:0")])
+def test_codes_stay_on_the_host_if_a_deterministic_update_would_send_the_whole_table_there(machine, found, deterministic, place):
+    machine(found)
+    assert codes_device(choose_devices(1, deterministic=deterministic), num_bytes=1, most_bytes=2) == place
 
 
 @pytest.mark.parametrize(

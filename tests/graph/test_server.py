@@ -18,6 +18,7 @@ import glo_lib
 from glo_lib.graph import server
 from glo_lib.graph.backend import tf
 from glo_lib.graph.cluster import Task, read_cluster
+from glo_lib.graph.devices import Gpu
 from glo_lib.graph.server import (
     ClusterError,
     Note,
@@ -69,6 +70,22 @@ def test_a_server_has_a_note_on_itself(served):
     note = read_note(task, seconds=20)
     assert note.task == str(task) and note.addresses == served and note.gpus == 0
     assert _misfit(task, note, cluster_of(served)) == ""
+
+
+@pytest.mark.parametrize(("kind", "visible", "count"), [("worker", "0,2", {}), ("ps", "", {"GPU": 0}), ("chief", "", {"GPU": 0})])
+def test_only_the_server_of_a_worker_uses_gpus(monkeypatch, kind, visible, count):
+    """On a machine with two GPUs that TensorFlow can use; nothing is served."""
+    monkeypatch.setattr(server, "find_gpus", lambda: [Gpu("fake", (8, 0), number) for number in (0, 2)])
+    configs = []
+
+    def make_server(*_, config, **__):
+        configs.append(config)
+        raise tf.errors.UnknownError(None, None, "it would begin to serve")
+
+    monkeypatch.setattr(tf.distribute, "Server", make_server)
+    with pytest.raises(ClusterError, match="it would begin to serve"):
+        server.start_server(cluster_of({name: [f"127.0.0.1:{free_port()}"] for name in ("chief", "ps", "worker")}, kind))
+    assert [(config.gpu_options.visible_device_list, dict(config.device_count)) for config in configs] == [(visible, count)]
 
 
 @needs_filter

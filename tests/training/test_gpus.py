@@ -110,7 +110,7 @@ def test_float16_needs_a_gpu(gpus):
     ],
 )
 def test_towers_take_the_gpus_that_are_there_in_turn(gpus, found, towers, expected, said):
-    gpus(*[AMPERE] * found)
+    gpus(*[AMPERE._replace(number=number) for number in range(found)])
     chosen = devices.choose_devices(towers)
     assert chosen.towers == expected and chosen.description.startswith(said)
     visible = chosen.session_config.gpu_options.visible_device_list

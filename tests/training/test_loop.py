@@ -8,15 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glo_lib.config import TrainConfig
 from glo_lib.graph.backend import tf
-from glo_lib.runs.folder import RunFolderInUse, lock_run_folder, read_history
-from glo_lib.runs.run import open_run, read_run
+from glo_lib.graph.devices import choose_devices
+from glo_lib.runs.folder import Progress, RunFolderInUse, lock_run_folder, read_history
+from glo_lib.runs.run import Run, open_run, read_run
 from glo_lib.training import (
+    Setting,
     TrainGraph,
     TrainingDiverged,
     build,
@@ -147,6 +150,17 @@ def test_a_call_that_takes_too_long_is_left_behind_and_errors_are_passed_on():
     found = []
     run_in_time(lambda: found.append(tf.compat.v1.get_default_graph()), graph, 5)
     assert found == [graph]
+
+
+@pytest.mark.parametrize(("step", "tower", "expected"), [(40, "/gpu:0", 600), (41, "/gpu:0", 60), (40, "/cpu:0", 60)])
+def test_the_first_step_of_a_session_may_take_longer_on_gpus(small_config, tmp_path, monkeypatch, step, tower, expected):
+    config = small_config(tmp_path, tmp_path, answer_seconds=60)
+    devices = choose_devices(1)._replace(towers=(tower,), master="grpc://a:1")
+    setting = Setting(config, devices, SimpleNamespace(num_images=48), Run(tmp_path, config, None, Progress(40, 0.0)))
+    limits = []
+    monkeypatch.setattr(loop, "run_in_time", lambda call, graph, seconds: limits.append(seconds))
+    loop.take_step(setting, SimpleNamespace(loss=SimpleNamespace(graph=None)), Progress(step, 1.0), None)
+    assert limits == [expected]
 
 
 @pytest.mark.parametrize(("error", "is_closed"), [(ZeroDivisionError, True), (StepTimeout, False)])

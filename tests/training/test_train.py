@@ -4,10 +4,14 @@ import importlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from glo_lib import inference
 from glo_lib.config import QUICK_PRIORS
@@ -18,11 +22,14 @@ from glo_lib.graph.half_precision import KEPT_IN_FLOAT32
 from glo_lib.graph.server import ClusterError
 from glo_lib.graph.session import session_config
 from glo_lib.networks import efficientnet
+from glo_lib.runs.folder import read_hardware
 from glo_lib.runs.run import read_run
 from glo_lib.training import loop, prepare, train, training_graph
 from glo_lib.training.loop import StepTimeout
+from glo_lib.training.train import deterministic_operations
 
 train_module = importlib.import_module("glo_lib.training.train")  # the attribute of the package is the function
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
@@ -55,6 +62,50 @@ def test_a_training_graph_is_the_default_graph_and_has_the_seed_of_the_run(small
     with training_graph(prepare(small_config(small_images, tmp_path, seed=7))) as graph:
         assert tf.compat.v1.get_default_graph() is graph and graph is not outside and graph.seed == 7
     assert tf.compat.v1.get_default_graph() is outside
+
+
+DETERMINISTIC_RUN = """
+import sys
+from tensorflow.python.framework.config import is_op_determinism_enabled
+from glo_lib.config import TrainConfig
+from glo_lib.evaluation import evaluate
+from glo_lib.graph import devices
+from glo_lib.inference import encode, load
+from glo_lib.training import train
+
+devices.find_gpus = lambda: [devices.Gpu("fake", (8, 0))]
+evaluate.run_figures = lambda *_: {}
+data, run = sys.argv[1:]
+settings = {"image_size": 32, "num_dims": 6, "num_filters": (8, 8, 8), "batch_size": 8, "num_epochs": 1, "max_seconds": 0}
+during = []
+config = TrainConfig(data_dir=data, run_dir=run, deterministic="true", **settings)
+result = train(config, lambda *_: during.append(is_op_determinism_enabled()))
+model = load(run)
+encode(model, model.decode(model.codes[:2]), steps=1)
+print(result.metrics["steps"], set(during), is_op_determinism_enabled())
+"""
+
+
+def test_a_deterministic_run_on_a_gpu_is_evaluated_and_searched_in_the_usual_way(small_images, tmp_path):
+    """TensorFlow's deterministic mode would refuse their graphs, which have no seed. It is a mode of the whole process, hence a new one."""
+    command = [sys.executable, "-c", DETERMINISTIC_RUN, str(small_images), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "6 {True} False"
+    hardware = read_hardware(tmp_path / "run")
+    assert hardware["deterministic"] and hardware["devices"] == ["/gpu:0"] and hardware["codes_on"] == "/cpu:0"
+
+
+@pytest.mark.parametrize(("tower", "asked", "inside"), [("/gpu:0", True, True), ("/gpu:0", False, False), ("/cpu:0", True, False)])
+def test_only_on_gpus_and_only_where_it_is_asked_for_tensorflow_is_deterministic_until_the_graph_is_left(tower, asked, inside):
+    devices = choose_devices(1)._replace(towers=(tower,), deterministic=asked)
+    with pytest.raises(ZeroDivisionError), deterministic_operations(devices):
+        assert is_op_determinism_enabled() == inside
+        with deterministic_operations(devices):
+            pass
+        assert is_op_determinism_enabled() == inside  # whoever switched it on also switches it off
+        raise ZeroDivisionError
+    assert not is_op_determinism_enabled()
 
 
 def test_a_finished_run_is_not_trained_again_and_lost_metrics_are_computed_again(trained, monkeypatch):
