@@ -109,8 +109,9 @@ def choose_devices(gpus: int, precision: str = "auto", route: str = "auto", dete
     decided = _precision(used) if precision == "auto" else precision
     return Devices(
         towers=towers,
-        # The variables lie on the device of a single tower. Several towers share them on the host, so that no tower is slower than another.
-        parameters=towers[0] if gpus == 1 else "/cpu:0",
+        # The variables lie on the device of the towers if there is only one. Towers on several devices share them on the host, so that no
+        # tower is slower than another.
+        parameters=towers[0] if len(set(towers)) == 1 else "/cpu:0",
         precision=decided,
         route=route_on(bool(found), route),
         deterministic=not found if deterministic == "auto" else deterministic == "true",

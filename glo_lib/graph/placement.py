@@ -13,6 +13,8 @@ from tensorflow.python.framework import kernels
 from glo_lib.graph.backend import tf
 
 GPU_KERNELS = ("GPU", "DEFAULT")  # kernels of the second kind work on every device
+CONDITIONS = ("If", "StatelessIf")
+HOST = "/cpu:0"
 
 
 def operations_without_gpu_kernel(graph: tf.Graph) -> list[str]:
@@ -58,23 +60,38 @@ def _types(node: tf.compat.v1.NodeDef) -> list[tf.DType]:
     return [tf.as_dtype(attribute.type) for attribute in node.attr.values() if attribute.HasField("type")]
 
 
-def device_of(operation: tf.Operation) -> str:
-    """The device of an operation, in short, such as ``/gpu:0``: the one it asks for, else that of the variable it reads, else the host."""
-    if not operation.device:
-        handles = [tensor for tensor in operation.inputs if tensor.dtype == tf.resource]
-        return device_of(handles[0].op) if handles else "/cpu:0"
-    return _short(operation.device)
+def device_of(operation: tf.Operation, preferred: str = HOST) -> str:
+    """The device of an operation, in short, such as ``/gpu:0``.
+
+    An operation on a variable runs where the variable is, whatever it asks for. Any other operation runs where it asks for.
+
+    Args:
+        operation: of a graph.
+        preferred: the device for what asks for none, see `preferred_device`. An operation without a kernel for a GPU is then on the host.
+    """
+    handles = [tensor for tensor in operation.inputs if tensor.dtype == tf.resource]
+    if handles and operation.type not in CONDITIONS:
+        return device_of(handles[0].op, preferred)
+    if operation.device or preferred == HOST:
+        return _short(operation.device)
+    return preferred if _has_gpu_kernel(operation.node_def) else HOST
+
+
+def preferred_device(graph: tf.Graph) -> str:
+    """The device that TensorFlow prefers for operations that ask for none: ``/gpu:0`` if any operation asks for a GPU, else the host."""
+    return "/gpu:0" if any(_short(operation.device).startswith("/gpu") for operation in graph.get_operations()) else HOST
 
 
 def _short(device: str) -> str:
-    return "/" + device.lower().replace("/device:", "/").rpartition("/")[2] if device else "/cpu:0"
+    return "/" + device.lower().replace("/device:", "/").rpartition("/")[2] if device else HOST
 
 
 def bytes_between_devices(graph: tf.Graph, fetched: Iterable[tf.Operation]) -> Counter:
     """Count the bytes that one run moves between devices: the sizes of the tensors on edges that lead to another device.
 
     A tensor that several operations of a device need is counted once, because TensorFlow moves it once. Handles of variables are not
-    counted, because they are no data. Neither are tensors whose size is not known when the graph is built.
+    counted, because they are no data. Neither are tensors whose size is not known when the graph is built, nor what a condition is given:
+    it stays where it is until an operation of the branch needs it, and branches are not looked into.
 
     Args:
         graph: a graph; nothing is run.
@@ -83,20 +100,22 @@ def bytes_between_devices(graph: tf.Graph, fetched: Iterable[tf.Operation]) -> C
     Returns:
         (from, to) -> bytes.
     """
-    moved: dict[tuple[str, str], int] = {}
-    for operation in _needed_by(fetched):
-        target = device_of(operation)
+    preferred = preferred_device(graph)
+    moved: dict[tuple[str, str, str], int] = {}
+    for operation in needed_by(fetched):
+        target = device_of(operation, preferred)
         for tensor in operation.inputs:
-            source = device_of(tensor.op)
-            if source != target and tensor.dtype != tf.resource and tensor.shape.is_fully_defined():
-                moved[tensor.name, target] = tensor.shape.num_elements() * (tensor.dtype.size or 0)
+            source = device_of(tensor.op, preferred)
+            if source != target and operation.type not in CONDITIONS and tensor.dtype != tf.resource and tensor.shape.is_fully_defined():
+                moved[tensor.name, source, target] = tensor.shape.num_elements() * (tensor.dtype.size or 0)
     counts: Counter = Counter()
-    for (name, target), size in moved.items():
-        counts[device_of(graph.get_tensor_by_name(name).op), target] += size
+    for (_, source, target), size in moved.items():
+        counts[source, target] += size
     return counts
 
 
-def _needed_by(fetched: Iterable[tf.Operation]) -> list[tf.Operation]:
+def needed_by(fetched: Iterable[tf.Operation]) -> list[tf.Operation]:
+    """List the operations that have to run, so that the fetched ones can: those, and all that they depend on."""
     waiting, found = list(fetched), {}
     while waiting:
         operation = waiting.pop()

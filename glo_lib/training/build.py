@@ -270,13 +270,13 @@ def batch_norm_decay() -> tf.Tensor:
 def _place_variables_on(places: Iterator[str], device: str) -> Callable[[tf.Operation], str]:
     """Return a device function that gives each new variable the next place, and everything else the tower's device.
 
-    On several machines an operation on a variable runs where the variable is.
+    TensorFlow runs an operation on a variable where the variable is, so that is the device that such an operation gets.
     """
 
     def place(op: tf.Operation) -> str:
         if op.type == "VarHandleOp":
             return next(places)
-        if op.inputs and op.inputs[0].dtype == tf.resource and op.inputs[0].device.startswith("/job:"):
+        if op.inputs and op.inputs[0].dtype == tf.resource:
             return op.inputs[0].device
         return device
 
@@ -397,8 +397,7 @@ def update_averages(setting: Setting, model: Model, global_step: tf.Variable) ->
     config = setting.config
     if config.gpus == 1 or not config.average_decay:
         return []
-    average = weight_average(config, global_step)
-    return _apply_on_servers(average, model.network) if setting.devices.servers else [average.apply(model.network)]
+    return _apply_in_place(weight_average(config, global_step), model.network)
 
 
 def gradients_on_servers(variables: Sequence[tf.Variable], scaled: Callable[[tf.Tensor], tf.Tensor]) -> list[Gradient]:
@@ -430,8 +429,11 @@ def _sum_of(gradients: Sequence[Gradient]) -> Gradient:
     return tf.IndexedSlices(values, indices, gradients[0].dense_shape)
 
 
-def _apply_on_servers(average: v1.train.ExponentialMovingAverage, variables: Sequence[tf.Variable]) -> list[tf.Operation]:
-    """Build the updates of the averages where the variables are; otherwise weights and averages would travel to the chief and back."""
+def _apply_in_place(average: v1.train.ExponentialMovingAverage, variables: Sequence[tf.Variable]) -> list[tf.Operation]:
+    """Build the updates of the averages where the variables are.
+
+    Otherwise weights and averages would travel at every step, to the first GPU or, with several machines, to the chief, and back.
+    """
     updates = []
     for variable in variables:
         with tf.device(variable.device):

@@ -1,8 +1,22 @@
-"""Fixtures shared by the tests of training: two finished runs."""
+"""Fixtures shared by the tests of training: faked GPUs, and two finished runs."""
+
+import importlib
 
 import pytest
 
+from glo_lib.graph import devices
 from glo_lib.training import train
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A function that sets the list of GPUs."""
+
+    def fake(*found):
+        monkeypatch.setattr(devices, "find_gpus", lambda: list(found))
+        monkeypatch.setattr(importlib.import_module("glo_lib.training.train"), "find_gpus", lambda: list(found))
+
+    return fake
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 GPUs are faked as entries of a list. Graphs are inspected, not run; where something is run, TensorFlow places it softly on the CPU.
 """
 
-import importlib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from glo_lib.evaluation import evaluate
 from glo_lib.graph import devices
 from glo_lib.graph.backend import tf
 from glo_lib.graph.devices import Gpu
-from glo_lib.graph.placement import bytes_between_devices, device_of, operations_without_gpu_kernel
+from glo_lib.graph.placement import bytes_between_devices, device_of, needed_by, operations_without_gpu_kernel, preferred_device
 from glo_lib.images.store import DecodedImages
 from glo_lib.losses import LOSSES
 from glo_lib.networks import efficientnet
@@ -31,6 +30,7 @@ from glo_lib.runs.run import Run
 from glo_lib.training import Setting, build_loss, build_model, build_train_ops, train
 from glo_lib.training.build import TrainGraph
 from glo_lib.training.loop import BeforeSave, Report, SessionLost, TrainingDiverged
+from glo_lib.training.train import training_graph
 
 ROOT = Path(__file__).parents[2]
 v1 = tf.compat.v1
@@ -38,27 +38,16 @@ SMALL = {"image_size": 32, "num_dims": 100, "num_filters": (16, 12, 8), "batch_s
 AMPERE = Gpu("fake", (8, 0))
 
 
-@pytest.fixture
-def gpus(monkeypatch):
-    """A function that sets the list of GPUs."""
-
-    def fake(*found):
-        monkeypatch.setattr(devices, "find_gpus", lambda: list(found))
-        monkeypatch.setattr(importlib.import_module("glo_lib.training.train"), "find_gpus", lambda: list(found))
-
-    return fake
-
-
-def built(folder, num_images=64, **changes):
-    """A training graph on images that are not there: nothing of it is run."""
+def built(folder, num_images=64, replace=None, **changes):
+    """A training graph on images that are not there: nothing of it is run. ``replace`` are attributes of its devices."""
     path = folder / "images.uint8"
     with open(path, "wb") as file:
         file.truncate(num_images * 32 * 32 * 3)
     config = TrainConfig(**{**SMALL, **changes})
     images = DecodedImages(path, num_images, 32, ("",) * num_images)
-    chosen = devices.choose_devices(config.gpus, config.precision, config.layer_route)
+    chosen = devices.choose_devices(config.gpus, config.precision, config.layer_route)._replace(**(replace or {}))
     setting = Setting(config, chosen, images, Run(folder, config, None, Progress(0, 0.0)))
-    with tf.Graph().as_default() as graph:
+    with training_graph(setting) as graph:
         model = build_model(setting)
         loss = build_loss(setting, model)
         return graph, setting, TrainGraph(model, loss, build_train_ops(setting, model, loss))
@@ -112,6 +101,7 @@ def test_float16_needs_a_gpu(gpus):
 def test_towers_take_the_gpus_that_are_there_in_turn(gpus, found, towers, expected, said):
     gpus(*[AMPERE._replace(number=number) for number in range(found)])
     chosen = devices.choose_devices(towers)
+    assert chosen.parameters == ("/cpu:0" if len(set(expected)) > 1 else expected[0])
     assert chosen.towers == expected and chosen.description.startswith(said)
     visible = chosen.session_config.gpu_options.visible_device_list
     assert visible == ",".join(map(str, range(min(found, towers))))  # the other GPUs are left to others
@@ -151,6 +141,92 @@ def test_what_moves_between_devices_does_not_grow_with_the_number_of_images(gpus
             graph, _, ops = built(tmp_path, num_images, gpus=towers, gpu_code_megabytes=megabytes)
             moved.append(bytes_between_devices(graph, [ops.train_ops.step]))
         assert moved[0] == moved[1]
+
+
+def has_large_input(operation):
+    """A condition has none: what it is given stays where it is until an operation of the branch needs it."""
+    sizes = [tensor.shape.num_elements() * tensor.dtype.size for tensor in operation.inputs if tensor.shape.is_fully_defined()]
+    return operation.type != "If" and max(sizes, default=0) > 1000
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize(("precision", "model"), [("float32", "glo"), ("float16", "glo"), ("float16", "vae")])
+def test_no_operation_of_a_step_on_large_tensors_leaves_its_device_to_tensorflow(gpus, tmp_path, towers, precision, model):
+    """TensorFlow would choose the first GPU, even for variables on the host."""
+    gpus(*[AMPERE] * towers)
+    graph, _, ops = built(tmp_path, gpus=towers, precision=precision, model=model)
+    assert preferred_device(graph) == "/gpu:0"
+    left = [operation for operation in needed_by([ops.train_ops.step]) if device_of(operation, "/gpu:0") != device_of(operation, "/cpu:0")]
+    assert left  # such as the mean of the losses
+    assert [operation.name for operation in left if has_large_input(operation)] == []
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_no_gradient_travels_to_the_process_that_trains_on_several_machines(gpus, tmp_path, precision):
+    """All of them would pass through one machine, twice, at every step."""
+    gpus(AMPERE, AMPERE)
+    servers = tuple(f"/job:ps/replica:0/task:{number}/device:CPU:0" for number in range(2))
+    cluster = {
+        "towers": tuple(f"/job:worker/replica:0/task:{number}/device:GPU:0" for number in range(2)),
+        **{"parameters": servers[0], "servers": servers, "job": "/job:chief/replica:0/task:0", "master": "grpc://nowhere:1"},
+    }
+    _, _, ops = built(tmp_path, gpus=2, precision=precision, replace=cluster)
+    of_chief = [operation for operation in needed_by([ops.train_ops.step]) if operation.device.startswith("/job:chief")]
+    assert len(of_chief) > 10
+    assert [operation.name for operation in of_chief if has_large_input(operation)] == []
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_operations_on_variables_ask_for_the_device_of_the_variable(gpus, tmp_path, towers):
+    gpus(AMPERE, AMPERE)
+    for megabytes in (0, 100):
+        graph, setting, _ = built(tmp_path, gpus=towers, gpu_code_megabytes=megabytes)
+        gathers = [operation for operation in graph.get_operations() if operation.type == "ResourceGather" and "tower" in operation.name]
+        assert [gather.device for gather in gathers] == [gather.inputs[0].device for gather in gathers] and len(gathers) == towers
+        assert gathers[-1].device.lower().endswith(setting.codes_device[1:])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_weights_and_gradients_are_all_that_moves_between_the_towers_and_the_variables(tmp_path, precision):
+    """A step that is run, on parts of the CPU. The first of them takes the part of the first GPU: TensorFlow prefers it.
+
+    float16 stands for the scaling of the loss only, because nothing is cast on CPUs.
+    """
+    places = {"towers": ("/cpu:0", "/cpu:2"), "parameters": "/cpu:1", "precision": precision}
+    graph, setting, ops = built(tmp_path, gpus=2, precision="float32", layer_route="slim", replace=places)
+    config = setting.devices.session_config
+    config.device_count["CPU"] = 3
+    config.graph_options.rewrite_options.disable_meta_optimizer = True  # it gives operations new names
+    with graph.as_default(), v1.Session(config=config) as session:
+        session.run(v1.global_variables_initializer())
+        moved = bytes_moved(session, ops.train_ops.step)
+    network, weights = (sum(v.shape.num_elements() * 4 for v in variables) for variables in (ops.model.network, ops.model.weights))
+    for tower in ("/cpu:0", "/cpu:2"):
+        assert moved["/cpu:1", tower] == pytest.approx(network, abs=200), tower
+        assert moved[tower, "/cpu:1"] == pytest.approx(weights, abs=500), tower
+    counted = bytes_between_devices(graph, [ops.train_ops.step])
+    assert counted.keys() == moved.keys()
+    for way, size in moved.items():
+        assert counted[way] == pytest.approx(size, abs=50), way
+
+
+def bytes_moved(session, fetched):
+    """Run an operation, and sum what TensorFlow sends between devices: (from, to) -> bytes."""
+    trace = v1.RunMetadata()
+    options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
+    session.run(fetched, options=options, run_metadata=trace)
+    nodes = [node for device in trace.step_stats.dev_stats for node in device.node_stats]
+    sizes = {(node.node_name, output.slot): bytes_of(output.tensor_description) for node in nodes for output in node.output}
+    moved = Counter()
+    for node in (node for partition in trace.partition_graphs for node in partition.node if node.op in ("_Send", "_HostSend")):
+        name, _, slot = node.input[0].partition(":")
+        way = ("/" + node.attr[end].s.decode()[-5:].lower() for end in ("send_device", "recv_device"))
+        moved[tuple(way)] += sizes[name, int(slot or 0)]
+    return moved
+
+
+def bytes_of(description):
+    return int(np.prod([axis.size for axis in description.shape.dim], dtype=np.int64)) * (tf.as_dtype(description.dtype).size or 0)
 
 
 def test_finite_checks_stay_where_the_numbers_are(gpus, tmp_path):
