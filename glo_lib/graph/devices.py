@@ -16,6 +16,11 @@ CURE = (
     "install the CUDA libraries that belong to this TensorFlow (pip install -r requirements-gpu.txt, or pip install -e '.[gpu]'); "
     "nvidia-smi must show the GPU, with a driver of version 525 or later"
 )
+COMPILATION = (
+    "CUDA compiles them in the first step, which can take 30 minutes and needs a driver of version 555 or later. For the next run it keeps "
+    "them in the folder CUDA_CACHE_PATH (default: ~/.nv/ComputeCache). If the run fails with CUDA_ERROR_INVALID_PTX, which was reported "
+    "for compute capability 12.0, take another GPU, or a TensorFlow that was built for this one"
+)
 
 
 class Gpu(NamedTuple):
@@ -138,6 +143,30 @@ def find_gpus() -> list[Gpu]:
     return found
 
 
+def why_compiled(gpus: list[Gpu]) -> str:
+    """Say for which GPUs this TensorFlow has no compiled kernels, so that CUDA compiles them when they are first used.
+
+    Returns:
+        An empty string if there are none, or if TensorFlow does not say what it was built for.
+
+    Example:
+        >>> why_compiled([Gpu("NVIDIA A100", (8, 0)), Gpu("", (0, 0))])
+        ''
+    """
+    built_for = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])
+    kernels = [(int(name[3:-1]), int(name[-1])) for name in built_for if name.startswith("sm_")]
+    names = [f"{gpu.name or 'a GPU'} ({gpu.capability[0]}.{gpu.capability[1]})" for gpu in gpus if not _has_kernels(gpu, kernels)]
+    if not kernels or not names:
+        return ""
+    return f"this TensorFlow has no kernels for the compute capability of {', '.join(dict.fromkeys(names))}"
+
+
+def _has_kernels(gpu: Gpu, kernels: list[tuple[int, int]]) -> bool:
+    """Return whether one of the kernels, given by their capabilities, runs on a GPU: those of the same generation, up to its own number."""
+    generation, number = gpu.capability
+    return generation == 0 or any(generation == built and number >= least for built, least in kernels)
+
+
 def codes_device(devices: Devices, num_bytes: int, most_bytes: int) -> str:
     """Return the device of the table of codes and of its two moments: the first GPU if they fit into a limit, otherwise the host.
 
@@ -185,10 +214,12 @@ def _description(gpus: int, found: list[Gpu], used: list[Gpu], precision: str) -
         lines = f"{towers} on {gpus} CPU device{'s' if gpus > 1 else ''} (no GPU found; {platform.machine()}), {precision}"
         reason = "" if gpus_are_hidden() else why_no_gpu()
         return f"{lines}\n{reason}" if reason else lines
+    reason = why_compiled(used)
+    note = f"\n{reason}; {COMPILATION}" if reason else ""
     if gpus > len(used):
         shared = "1 GPU, which they share" if len(used) == 1 else f"{len(used)} GPUs, which they share"
-        return f"{towers} on {shared} (the result is the same as on {gpus}), {precision}"
-    return f"{towers} on {len(used)} of {len(found)} GPU{'s' if len(found) > 1 else ''}, {precision}"
+        return f"{towers} on {shared} (the result is the same as on {gpus}), {precision}{note}"
+    return f"{towers} on {len(used)} of {len(found)} GPU{'s' if len(found) > 1 else ''}, {precision}{note}"
 
 
 def _session_config(used: list[Gpu], towers: int, precision: str) -> tf.compat.v1.ConfigProto:

@@ -204,11 +204,13 @@ def record_hardware(folder: Path, hardware: dict[str, Any], change_precision: bo
     Raises:
         ValueError: the run was trained with another precision so far.
     """
-    before = read_hardware(folder).get("precision")
-    if before not in (None, hardware["precision"]) and not change_precision:
+    before, now = read_hardware(folder).get("precision"), hardware["precision"]
+    if before not in (None, now) and not change_precision:
+        on_gpus = any("gpu" in device.lower() for device in hardware["devices"])
+        go_on = f"precision={before!r} to go on as before, or " if on_gpus or before != "float16" else ""  # float16 needs a GPU
         raise ValueError(
-            f"run_dir {str(folder)!r} was trained in {before} so far, and would go on in {hardware['precision']} on this machine; "
-            f"give precision={before!r} to go on as before, or change_precision=True to go on in {hardware['precision']}"
+            f"run_dir {str(folder)!r} was trained in {before} so far, and would go on in {now} on this machine; "
+            f"give {go_on}change_precision=True to go on in {now}"
         )
     write_json(folder / "hardware.json", hardware)
 

@@ -69,13 +69,14 @@ def _slim() -> Finding:
 
 def _devices() -> Finding:
     try:
-        from glo_lib.graph.devices import choose_devices, find_gpus, why_no_gpu
+        from glo_lib.graph.devices import COMPILATION, choose_devices, find_gpus, why_compiled, why_no_gpu
     except ImportError:
         return Finding("devices", "unknown without TensorFlow")
     gpus = find_gpus()
     if gpus:
         names = ", ".join(f"{gpu.name or 'GPU'} (compute capability {gpu.capability[0]}.{gpu.capability[1]})" for gpu in gpus)
-        return Finding("devices", f"{names}; precision auto is {choose_devices(1).precision}")
+        found, reason = f"{names}; precision auto is {choose_devices(1).precision}", why_compiled(gpus)
+        return Finding("devices", f"{found}; {reason}" if reason else found, COMPILATION if reason else "")
     found, (reason, _, cure) = f"{os.cpu_count()} CPU cores; precision auto is {choose_devices(1).precision}", why_no_gpu().partition("\n")
     return Finding("devices", f"{found}; {reason}" if reason else f"{found}; no GPU", cure)
 

@@ -12,7 +12,7 @@ from glo_lib.runs import checkpoints
 # What TensorFlow raises when CUDA, one of its libraries or the driver fails. The reason is in TensorFlow's log only.
 WITHOUT_REASON = (tf.errors.InternalError, tf.errors.UnknownError, tf.errors.FailedPreconditionError)
 WHERE_THE_REASON_IS = "TensorFlow's log may say why; set TF_CPP_MIN_LOG_LEVEL=0 and run again to see all of it"
-NO_ROOM = re.compile(r"OOM when allocating .*?shape ?(\[[\d,]*\]).* on (\S*device:GPU:\d+)")
+OUT_OF_MEMORY = re.compile(r"OOM when allocating .*?shape ?(\[[\d,]*\]).* on (\S*device:GPU:\d+)")
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def gpu_errors_explained(devices: Devices, folder: Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        full = NO_ROOM.search(error.message)
+        full = OUT_OF_MEMORY.search(error.message)
         if full is None:
             raise
         raise MemoryError(_full_gpu(folder, shape=full[1], device=full[2])) from None

@@ -60,6 +60,30 @@ def test_codes_stay_on_the_host_if_a_deterministic_update_would_send_the_whole_t
     assert codes_device(choose_devices(1, deterministic=deterministic), num_bytes=1, most_bytes=2) == place
 
 
+BUILT_FOR = ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "is_compiled"),
+    [
+        *(((6, 1), BUILT_FOR, False), ((7, 5), BUILT_FOR, False), ((8, 6), BUILT_FOR, False), ((8, 9), BUILT_FOR, False)),
+        *(((9, 0), BUILT_FOR, True), ((12, 0), BUILT_FOR, True), ((5, 2), BUILT_FOR, True)),
+        ((8, 0), ("sm_86", "compute_90"), True),  # kernels run on later GPUs of a generation, and not on earlier ones
+        ((12, 1), ("sm_90", "sm_120"), False),
+        ((0, 0), BUILT_FOR, False),  # not known
+        ((12, 0), (), False),  # not known either
+    ],
+)
+def test_where_tensorflow_has_no_kernels_for_a_gpu_the_run_says_that_they_will_be_compiled(monkeypatch, capability, built_for, is_compiled):
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: {"cuda_compute_capabilities": list(built_for)})
+    monkeypatch.setattr(devices, "find_gpus", lambda: [devices.Gpu("a new one", capability)] * 2)
+    number = ".".join(map(str, capability))
+    expected = f"this TensorFlow has no kernels for the compute capability of a new one ({number}); {devices.COMPILATION}"
+    for gpus in (1, 2, 3):
+        lines = choose_devices(gpus).description.splitlines()
+        assert lines[1:] == ([expected] if is_compiled else [])
+
+
 @pytest.mark.parametrize(
     ("found", "gpus", "precision", "message"),
     [

@@ -63,6 +63,23 @@ def test_a_file_that_is_missing_or_unreadable_or_holds_a_wrong_setting_is_refuse
             read_json(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize(
+    ("before", "device", "advice"),
+    [
+        ("float16", "/cpu:0", "give change_precision=True to go on in float32"),  # float16 needs a GPU
+        ("float16", "/gpu:0", "give precision='float16' to go on as before, or change_precision=True to go on in float32"),
+        ("float16", "/job:worker/task:0/gpu:0", "give precision='float16' to go on as before, or"),
+        ("bfloat16", "/cpu:0", "give precision='bfloat16' to go on as before, or change_precision=True to go on in float32"),
+    ],
+)
+def test_a_run_that_would_change_its_precision_is_told_what_this_machine_can_do(tmp_path, before, device, advice):
+    run_folder.record_hardware(tmp_path, {"precision": before, "devices": ["/gpu:0"]})
+    with pytest.raises(ValueError, match=f"was trained in {before} so far, and would go on in float32 on this machine; {advice}"):
+        run_folder.record_hardware(tmp_path, {"precision": "float32", "devices": [device]})
+    run_folder.record_hardware(tmp_path, {"precision": "float32", "devices": [device]}, change_precision=True)
+    assert run_folder.read_hardware(tmp_path)["precision"] == "float32"
+
+
 def test_the_history_has_one_line_per_row_and_is_replaced_as_a_whole(tmp_path):
     assert read_history(tmp_path) == []
     rows = [HistoryRow(100, 1.5, 0.25), HistoryRow(200, 3.0, 0.1)]

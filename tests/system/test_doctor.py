@@ -62,3 +62,12 @@ def test_a_gpu_that_tensorflow_does_not_see_is_explained(monkeypatch):
 def test_gpus_are_listed_with_their_capability(monkeypatch):
     monkeypatch.setattr(devices, "find_gpus", lambda: [devices.Gpu("NVIDIA A100", (8, 0))])
     assert finding("devices").found == "NVIDIA A100 (compute capability 8.0); precision auto is bfloat16"
+
+
+def test_a_gpu_for_which_tensorflow_has_no_kernels_gets_advice(monkeypatch):
+    monkeypatch.setattr(devices.tf.sysconfig, "get_build_info", lambda: {"cuda_compute_capabilities": ["sm_80", "sm_89", "compute_90"]})
+    monkeypatch.setattr(devices, "find_gpus", lambda: [devices.Gpu("NVIDIA A100", (8, 0)), devices.Gpu("RTX 5080", (12, 0), 1)])
+    found = finding("devices")
+    assert found.found.endswith("; this TensorFlow has no kernels for the compute capability of RTX 5080 (12.0)")
+    assert "30 minutes" in found.advice and "CUDA_CACHE_PATH" in found.advice and "driver of version 555" in found.advice
+    assert not found.fatal
