@@ -123,8 +123,8 @@ the same number of towers, and with `max_seconds=0`, because with a time limit t
 **Three things are not promised.**
 
 - On another machine, or with another version of TensorFlow, the bits may differ.
-- On GPUs the promise also needs `deterministic=true`, which makes TensorFlow use slower operations that give the same
-  bits each time. This has not been tried on a GPU.
+- On GPUs the bits differ from run to run. With `deterministic=true` TensorFlow uses slower operations that give the same
+  bits each time, where it has them, but it does not promise this for graphs in sessions. It has not been tried on a GPU.
 - After a power cut, the disk may lack data that the system had reported as written. The checksums then reveal the
   damage, and the previous checkpoint is used.
 
