@@ -387,14 +387,7 @@ def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift
         assert alive(child), log_of(place)
     os.kill(child, signal.SIGKILL)
     end(child)
-    before = len(log_of(place))
-
-    def with_little_room():
-        limit()
-        training_work(place.config())()
-
-    status = end(start(place, with_little_room))
-    said = log_of(place)[before:]
+    status, said = resume_limited(place, limit)
     lift()
     usable = checkpoints.newest_checkpoint(place.run) is not None
     finished = end(start(place, training_work(place.config()))) == 0
@@ -407,6 +400,25 @@ def full_disk(place: Place, original: Reference, limit: Callable[[], None], lift
     }
 
 
+def resume_limited(place: Place, limit: Callable[[], None]) -> tuple[int, str]:
+    """Resume a run in a process that calls ``limit`` first; return its exit status and what it printed.
+
+    It prints to a pipe, to which no limit of files applies. What a run prints is much less than a pipe holds (64 kB).
+    """
+    read_end, write_end = os.pipe()
+
+    def with_little_room():
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        limit()
+        training_work(place.config())()
+
+    status = end(start(place, with_little_room))
+    os.close(write_end)
+    with open(read_end, errors="replace") as pipe:
+        return status, pipe.read()
+
+
 def disk(root: Path) -> dict[str, Any]:
     """Limit the size of files (``RLIMIT_FSIZE``) and, if the system allows it, train on a small file system that is nearly full."""
     data, chance, results = smooth_images(root / "data", 40), random.Random(9), []
@@ -414,8 +426,6 @@ def disk(root: Path) -> dict[str, Any]:
     for limit in (500, 5_000, 50_000, 200_000, 400_000, 600_000, 700_000):
         place = Place(data, root / f"limit-{limit}", root / "cache-disk")
         set_limit = lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # noqa: E731
-        # The limit applies to the log file too, so the log is removed first; otherwise the error message would not fit.
-        Path(f"{place.run}.log").unlink(missing_ok=True)
         results.append({"room": f"files of at most {limit:,} bytes", **full_disk(place, original, set_limit, lambda: None)})
         print(f"  {results[-1]}", flush=True)
     mounted = root / "small"

@@ -3,8 +3,8 @@
 `test_faults` causes some of these faults; the benchmark itself takes 24 minutes.
 """
 
-import itertools
 import json
+import resource
 import signal
 
 import pytest
@@ -65,22 +65,32 @@ def test_a_process_that_a_signal_ends_without_a_checkpoint_has_not_saved_its_sta
 
 
 @pytest.mark.parametrize(
-    ("statuses", "log", "stopped", "explained", "lost"),
+    ("status", "said", "last", "stopped", "explained", "lost"),
     [
-        ((-9, 3, 0), "OSError: nothing more can be written", True, True, 0),
-        ((-9, 3, 0), "KeyError: 1", True, False, 0),
-        ((-9, 0, 0), "", False, False, 0),  # the run with too little room went on to its end
-        ((-9, 3, 3), "OSError: nothing more can be written", True, True, None),  # and the run with enough did not
+        (3, "OSError: nothing more can be written", 0, True, True, 0),
+        (3, "KeyError: 1", 0, True, False, 0),
+        (0, "", 0, False, False, 0),  # the run with too little room went on to its end
+        (3, "OSError: nothing more can be written", 3, True, True, None),  # and the run with enough did not
     ],
 )
-def test_a_run_with_too_little_room_must_stop_and_say_why(statuses, log, stopped, explained, lost, place, fake_processes, monkeypatch):
+def test_a_run_with_too_little_room_must_stop_and_say_why(status, said, last, stopped, explained, lost, place, fake_processes, monkeypatch):
     save(place, 10)
-    before = itertools.chain([""], itertools.repeat(log))  # what the log holds before the run, and after it
-    fake_processes(*statuses)
-    monkeypatch.setattr(faults, "log_of", lambda place: next(before))
+    fake_processes(-signal.SIGKILL, last)
+    monkeypatch.setattr(faults, "resume_limited", lambda place, limit: (status, said))
     monkeypatch.setattr(faults.checkpoints, "newest_checkpoint", lambda folder: "model.ckpt-10")
     found = faults.full_disk(place, ORIGINAL, lambda: None, lambda: None)
     assert (found["stopped"], found["explained"], found["bytes_lost"]) == (stopped, explained, lost)
+
+
+def test_a_run_without_room_for_any_file_can_still_say_why_it_stopped(place, monkeypatch, capsys):
+    def no_training(config):
+        raise OSError("nothing more can be written")
+
+    monkeypatch.setattr(faults, "training_work", lambda config: lambda: no_training(config))
+    no_files = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # noqa: E731
+    with capsys.disabled():  # so that the forked process prints to its own standard output
+        status, said = faults.resume_limited(place, no_files)
+    assert status == 3 and said.startswith("OSError: nothing more can be written")
 
 
 def test_a_run_that_cannot_be_resumed_does_not_make_up_for_bytes_that_others_lost(place, fake_processes, monkeypatch):
