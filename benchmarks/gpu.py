@@ -64,6 +64,8 @@ def speed(case: dict[str, Any]) -> dict[str, Any]:
     from glo_lib.graph.backend import tf
     from glo_lib.training import build_loss, build_model, build_train_ops
 
+    # Only eager mode can say how much memory was used at most, and the library leaves that mode without GPUs.
+    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1], "GPU")
     v1, steps = tf.compat.v1, case.get("steps", STEPS)
     with tempfile.TemporaryDirectory() as name, tf.Graph().as_default():
         setting = setting_of(Path(name), case)

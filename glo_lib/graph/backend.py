@@ -16,6 +16,9 @@ All of these are defaults: a value that is already in the environment is kept.
 TensorFloat-32 is switched off, because with it GPUs of compute capability 8.0 and later would multiply float32 numbers with the 10 bits of
 a float16 mantissa, while older GPUs and CPUs do not. ``precision="float32"`` means the same everywhere.
 
+Eager mode, which this library does not use, is left without GPUs. TensorFlow prepares it as soon as a graph has a loop or a pipeline of
+images, and would then start CUDA on every GPU of the machine. `glo_lib.graph.session` says which GPUs a session gets.
+
 Example:
     >>> from glo_lib.graph.backend import tf
     >>> tf.__version__.split(".")[0]
@@ -26,7 +29,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 GPU_DEVICE_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # the last under Windows' subsystem for Linux
@@ -81,6 +84,8 @@ def _import_tensorflow() -> Any:  # TensorFlow has no type hints
 
         # TensorFlow lists its devices on first use, and writes log lines of its own. List them here, where the lines are hidden.
         tensorflow.config.list_physical_devices()
+        with suppress(RuntimeError):  # the user's own program has used eager mode before
+            tensorflow.config.set_visible_devices([], "GPU")
     tensorflow.get_logger().setLevel("ERROR")
     tensorflow.config.experimental.enable_tensor_float_32_execution(False)
     return tensorflow

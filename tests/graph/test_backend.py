@@ -110,6 +110,21 @@ def test_float32_is_not_tensor_float_32():
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
+@pytest.mark.parametrize("is_used_already", [False, True])
+def test_eager_mode_is_left_without_gpus(monkeypatch, is_used_already):
+    """TensorFlow prepares it when a graph is built, and would start CUDA on all GPUs, even on those that another program has filled."""
+    asked = []
+
+    def set_visible_devices(*arguments):
+        asked.append(arguments)
+        if is_used_already:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "set_visible_devices", set_visible_devices)
+    runpy.run_path(backend.__file__)
+    assert asked == [([], "GPU")]
+
+
 def run_in_a_fresh_process(code):
     """Run code with this library, without the settings that the import of the backend has made here."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
