@@ -435,9 +435,10 @@ def _apply_in_place(average: v1.train.ExponentialMovingAverage, variables: Seque
     Otherwise weights and averages would travel at every step, to the first GPU or, with several machines, to the chief, and back.
     """
     updates = []
-    for variable in variables:
-        with tf.device(variable.device):
-            updates.append(average.apply([variable]))
+    with v1.name_scope(average.name):
+        for variable in variables:
+            with tf.device(variable.device):
+                updates.append(average.apply([variable]))
     return updates
 
 
