@@ -6,15 +6,15 @@ On CPUs none of this is used: there TensorFlow's rewriter makes the casts after 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from glo_lib.graph.backend import tf, v1
-from glo_lib.graph.finite import Gradient, all_finite
 
 KEPT_IN_FLOAT32 = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"
 DEPTHWISE_OPERATIONS = "DepthwiseConv2dNative,DepthwiseConv2dNativeBackpropInput,DepthwiseConv2dNativeBackpropFilter"
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
 @contextmanager
@@ -105,22 +105,24 @@ class LossScaling:
     def unscaled(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """The gradients of the loss itself. Each is divided by the factor where it is."""
         factor = 1 / self._scale()
-
-        def multiplied(values: tf.Tensor) -> tf.Tensor:
-            with tf.device(None), tf.device(values.device or None):
-                return values * factor
-
         return [
-            tf.IndexedSlices(multiplied(gradient.values), gradient.indices, gradient.dense_shape)
+            tf.IndexedSlices(_in_place(lambda values: values * factor, gradient.values), gradient.indices, gradient.dense_shape)
             if isinstance(gradient, tf.IndexedSlices)
-            else multiplied(gradient)
+            else _in_place(lambda values: values * factor, gradient)
             for gradient in gradients
         ]
 
     def apply_if_finite(self, gradients: Sequence[Gradient], apply: Callable[[], tf.Operation]) -> tf.Operation:
         """Apply updates when every gradient is finite, and adapt the factor."""
         values = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
+        are_finite = [_in_place(lambda each: tf.reduce_all(tf.math.is_finite(each)), value) for value in values]
         # TensorFlow's class would look at all gradients where the factor is. It is given one number that is finite if they all are.
-        mark = tf.where(tf.reduce_all(tf.stack([all_finite(value, value.device) for value in values])), 0.0, np.inf)
+        mark = tf.where(tf.reduce_all(tf.stack(are_finite)), 0.0, np.inf)
         adapt, finite = self._scale.update([mark])
         return tf.group(adapt, tf.cond(finite, lambda: tf.group(apply()), tf.no_op))
+
+
+def _in_place(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
+    """Apply a function on the device of its argument, so that this does not travel."""
+    with tf.device(None), tf.device(values.device or None):
+        return function(values)

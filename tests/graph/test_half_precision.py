@@ -70,6 +70,20 @@ def test_gradients_are_those_of_the_loss_itself_and_an_overflow_changes_nothing_
         assert session.run(scale) == 1.0 and not session.run(scaling.may_overflow())
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_gradient_is_divided_and_looked_at_where_it_is(sparse):
+    with tf.Graph().as_default() as graph:
+        with tf.device("/gpu:1"):
+            gradient = tf.IndexedSlices(tf.ones([1, 2]), tf.constant([1])) if sparse else tf.ones([3, 2])
+        with tf.device("/cpu:0"):
+            scaling = LossScaling()
+            (divided,) = scaling.unscaled([gradient])
+            scaling.apply_if_finite([divided], tf.no_op)
+        assert (divided.values if sparse else divided).device == gradient.device
+        large = [op.device for op in graph.get_operations() if op.type == "IsFinite" and op.inputs[0].shape.rank == 2]
+        assert large == [gradient.device]
+
+
 def test_depthwise_convolutions_are_kept_in_float32_inside_only_and_a_users_own_list_stays(monkeypatch):
     monkeypatch.delenv(KEPT_IN_FLOAT32, raising=False)
     with depthwise_in_float32(False):
