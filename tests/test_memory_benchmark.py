@@ -28,4 +28,4 @@ def test_the_run_trains_on_the_substitute_although_its_files_are_empty(in_this_p
     memory.main(["--images", "130", "--size", "32", "--seconds", "0.2"])
     line = capsys.readouterr().out
     assert line.startswith("peak memory, N = 130 at 32 pixels, ") and "below 3,000" in line
-    assert float(line.split(" metrics")[1].split()[0]) > 50
+    assert float(line.split(" metrics")[1].split()[0].replace(",", "")) > 50  # of all tests that this process has run
