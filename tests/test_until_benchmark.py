@@ -1,6 +1,7 @@
 """The benchmark of the seconds until a PSNR is reached: its arithmetic, and our training in it, with small images."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from benchmarks.turns import Measurement
 from glo_lib.codes import RowwiseAdam
 from glo_lib.graph.backend import tf, v1
 
+ROOT = Path(__file__).parents[1]
 SMALL = {
     "image_size": "32",
     "num_dims": "6",
@@ -54,6 +56,22 @@ def test_our_training_improves_and_is_measured_in_inference_mode(tmp_path, small
     before = training.psnr()
     training.steps(300)
     assert training.psnr() > before + 2
+
+
+def test_the_seconds_that_the_pages_name_are_those_of_the_stored_curves():
+    stored = json.loads((ROOT / "benchmarks/until.json").read_text("utf8"))
+    turns, seconds = stored["steps_per_turn"], {}
+    for name, curve in stored["seconds and dB of each turn"].items():
+        seconds[name] = until.seconds_until([Measurement(passed / turns, 0, 0, db) for passed, db in curve], turns, stored["db"])
+    best, ours = seconds["PyTorch compiled"], seconds["ours auto"]
+    assert best == min(value for name, value in seconds.items() if name.startswith("PyTorch"))
+    page, table = (" ".join((ROOT / name).read_text("utf8").split()) for name in ("book/speed.md", "benchmarks/README.md"))
+    assert f"takes {best:.0f} s until 24 dB, and ours takes {ours:.0f} s" in page
+    assert (
+        f"decoder | {best:.1f} | " in table
+        and f"(bfloat16) | {ours:.1f} | " in table
+        and f"ours is {best / ours:.2f} times as fast" in table
+    )
 
 
 @pytest.fixture
