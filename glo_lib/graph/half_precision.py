@@ -105,10 +105,14 @@ class LossScaling:
     def unscaled(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """The gradients of the loss itself. Each is divided by the factor where it is."""
         factor = 1 / self._scale()
+
+        def divided(values: tf.Tensor) -> tf.Tensor:
+            return _in_place(lambda each: each * factor, values)
+
         return [
-            tf.IndexedSlices(_in_place(lambda values: values * factor, gradient.values), gradient.indices, gradient.dense_shape)
+            tf.IndexedSlices(divided(gradient.values), gradient.indices, gradient.dense_shape)
             if isinstance(gradient, tf.IndexedSlices)
-            else _in_place(lambda values: values * factor, gradient)
+            else divided(gradient)
             for gradient in gradients
         ]
 
